@@ -1,0 +1,54 @@
+"""Every exception and warning of pytest-tiers.
+
+TiersWarning            a fact the user should know, never a reason to stop
+ConfigurationError      a bad option, key or marker; pytest shows it as a usage error
+CassetteError           a cassette that cannot be read
+CallRefused             a call that was not made, and the trial that wanted it is an error
+├── CassetteMiss        replay found no recorded answer
+├── MissingKey          the call would go out without a real API key
+├── BudgetReached       the call could pass the cost or call limit, or cannot be priced
+├── TierStopped         this tier answered "model not found", 401 or 403 before
+└── SharedFixtureCall   a fixture wider than one test called a model
+"""
+
+from __future__ import annotations
+
+
+class TiersWarning(UserWarning):
+    """A fact about this run that the user should know."""
+
+
+class ConfigurationError(Exception):
+    """A bad option, configuration key or marker: what is wrong, what is valid, how to mend it."""
+
+
+class CassetteError(Exception):
+    """A cassette that is damaged or not ours: names the file, and the line where one is known."""
+
+
+class CallRefused(BaseException):
+    """A model call that pytest-tiers did not make.
+
+    Not an ``Exception``: client libraries retry those (with pauses), and applications catch
+    them and answer with a default. Neither may turn a call that never happened into a result.
+    """
+
+
+class CassetteMiss(CallRefused):
+    """Replay found no recorded answer for a request."""
+
+
+class MissingKey(CallRefused):
+    """The call would go out without a real API key."""
+
+
+class BudgetReached(CallRefused):
+    """The call could pass the cost or call limit, or cannot be priced under a cost limit."""
+
+
+class TierStopped(CallRefused):
+    """An earlier answer said that this tier cannot be used at all (no such model, 401, 403)."""
+
+
+class SharedFixtureCall(CallRefused):
+    """A fixture of wider scope than one test called a model: all tiers would share its answer."""

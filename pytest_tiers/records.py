@@ -1,0 +1,125 @@
+"""What happened, as plain values that travel on pytest's reports (so pytest-xdist works)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+Outcome = Literal["passed", "missed", "unsupported", "error", "no-call"]
+
+#: Outcomes that say something about the model; the others never count as evidence.
+ANSWERED: frozenset[str] = frozenset({"passed", "missed", "unsupported"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of one call. ``input`` includes ``cached_input``, ``output`` includes ``reasoning``."""
+
+    input: int
+    cached_input: int
+    output: int
+    reasoning: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP exchange with a model inside a trial.
+
+    ``model_asked`` is what the application asked for, ``model`` what was sent, ``answered_by``
+    what the answer names. ``status`` is None where no answer came, with ``error`` saying why.
+    ``cost_usd`` None means unpriced (never 0). ``seconds`` and ``recorded_at`` (ISO 8601, UTC)
+    are those of the recording. ``left_alone`` says why the call was not rewritten, None where
+    it was. ``reported_cost_usd`` is the provider's own figure, where it gives one.
+    """
+
+    model_asked: str | None
+    model: str | None
+    answered_by: str | None
+    endpoint: str
+    status: int | None
+    stream: bool = False
+    tokens: Tokens | None = None
+    cost_usd: Decimal | None = None
+    reported_cost_usd: Decimal | None = None
+    seconds: float | None = None
+    recorded_at: str | None = None
+    site: str | None = None
+    left_alone: str | None = None
+    replayed: bool = False
+    error: str | None = None
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The call as builtins only (money as str)."""
+        plain = asdict(self)
+        for key in ("cost_usd", "reported_cost_usd"):
+            plain[key] = None if plain[key] is None else str(plain[key])
+        return plain
+
+    @classmethod
+    def from_builtins(cls, plain: Mapping[str, Any]) -> Call:
+        """The call that `to_builtins` wrote."""
+        fields = dict(plain)
+        for key in ("cost_usd", "reported_cost_usd"):
+            fields[key] = None if fields[key] is None else Decimal(fields[key])
+        if fields["tokens"] is not None:
+            fields["tokens"] = Tokens(**fields["tokens"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One case of a prompt on one tier, once: one pytest item.
+
+    ``answer`` is the text of the last answer a model gave, ``output`` what the test handed to
+    ``tier.compare`` (builtins). ``stale`` means that a recording of this trial exists but lacks
+    one of its requests. ``budget`` means that the cost or call limit kept it from running.
+    ``expects_call`` is True for tests that use the ``tier`` fixture.
+    """
+
+    prompt: str
+    case: str
+    tier: str
+    sample: int
+    outcome: Outcome
+    nodeid: str
+    reason: str | None = None
+    score: float | None = None
+    output_match: bool | None = None
+    replayed: bool = False
+    calls: tuple[Call, ...] = ()
+    answer: str | None = None
+    output: Any = None
+    has_output: bool = False
+    stale: bool = False
+    budget: bool = False
+    expects_call: bool = False
+    file: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the outcome says something about the model."""
+        return self.outcome in ANSWERED
+
+    @property
+    def tier_calls(self) -> tuple[Call, ...]:
+        """The calls that went to the trial's tier."""
+        return tuple(call for call in self.calls if call.left_alone is None)
+
+    def with_outcome(self, outcome: Outcome, reason: str | None) -> Trial:
+        """The same trial, judged anew when other trials are known."""
+        return replace(self, outcome=outcome, reason=reason)
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The trial as builtins only: a Decimal on a report breaks pytest-xdist."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain["calls"] = [call.to_builtins() for call in self.calls]
+        plain["settings"] = dict(self.settings)
+        return plain
+
+    @classmethod
+    def from_builtins(cls, plain: Mapping[str, Any]) -> Trial:
+        """The trial that `to_builtins` wrote."""
+        return cls(**{**plain, "calls": tuple(map(Call.from_builtins, plain["calls"]))})

@@ -1,0 +1,84 @@
+"""What a run was asked to do: one frozen value, built once and passed down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
+
+RecordMode = Literal["none", "once", "new_episodes", "all"]
+RECORD_MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
+
+#: The largest share of missed flagship samples at which the flagship still is a yardstick.
+FLAGSHIP_MAY_MISS = 0.20
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRule:
+    """A part of the JSON body that is left out when requests are matched.
+
+    ``path`` reads like ``messages[*].content``; with ``pattern`` (a regular expression) only
+    what it matches inside the strings at that path is left out.
+    """
+
+    path: str
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """The marker's keys, from the marker or ``[tool.pytest-tiers.prompts]``; None: not said.
+
+    ``monthly_runs`` is how often production runs the prompt in a month; ``min_pass_rate`` a
+    rate from 0 to 1.
+    """
+
+    tiers: tuple[str, ...] | None = None
+    samples: int | None = None
+    margin: float | None = None
+    min_pass_rate: float | None = None
+    prompt: str | None = None
+    monthly_runs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a run was asked to do.
+
+    ``comparison`` is False in an everyday run, whose ladder is `CURRENT` alone. ``cassettes``
+    None means: in ``cassettes/`` beside each test module. ``max_cost`` is in USD for the whole
+    run. ``config_file`` is the pyproject.toml that holds our table, if any.
+    """
+
+    ladder: Ladder = Ladder((BUILT_IN[CURRENT],), CURRENT)
+    comparison: bool = False
+    samples: int = 1
+    margin: float = 0.10
+    confidence: float = 0.95
+    record: RecordMode = "none"
+    max_cost: Decimal = Decimal("1.00")
+    max_calls: int | None = None
+    cassettes: Path | None = None
+    tests: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    ignore: tuple[IgnoreRule, ...] = ()
+    ignore_hosts: tuple[str, ...] = ()
+    prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
+    known_tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
+    reports: tuple[Path, ...] = ()
+    placeholder_key: bool = True
+    config_file: Path | None = None
+
+    @property
+    def alpha(self) -> float:
+        """The accepted probability of a false "safe": 1 − confidence."""
+        return 1 - self.confidence
+
+    @property
+    def base(self) -> Path | None:
+        """The folder that paths and patterns in the configuration are relative to."""
+        return self.config_file.parent if self.config_file else None
