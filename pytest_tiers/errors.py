@@ -5,6 +5,7 @@ ConfigurationError      a bad option, key or marker; pytest shows it as a usage 
 CassetteError           a cassette that cannot be read
 CallRefused             a call that was not made, and the trial that wanted it is an error
 ├── CassetteMiss        replay found no recorded answer
+├── AnswerNotSaved      an answer came and could not be written: nothing more is paid for
 ├── MissingKey          the call would go out without a real API key
 ├── BudgetReached       the call could pass the cost or call limit, or cannot be priced
 ├── TierStopped         this tier answered "model not found", 401 or 403 before
@@ -36,6 +37,10 @@ class CallRefused(BaseException):
 
 class CassetteMiss(CallRefused):
     """Replay found no recorded answer for a request."""
+
+
+class AnswerNotSaved(CallRefused):
+    """An answer came but could not be written to disk."""
 
 
 class MissingKey(CallRefused):

@@ -13,6 +13,9 @@ from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 RecordMode = Literal["none", "once", "new_episodes", "all"]
 RECORD_MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 
+#: The ladder of an everyday run: the application as it is.
+_EVERYDAY = Ladder((BUILT_IN[CURRENT],), CURRENT)
+
 #: The largest share of missed flagship samples at which the flagship still is a yardstick.
 FLAGSHIP_MAY_MISS = 0.20
 
@@ -51,10 +54,12 @@ class Settings:
 
     ``comparison`` is False in an everyday run, whose ladder is `CURRENT` alone. ``cassettes``
     None means: in ``cassettes/`` beside each test module. ``max_cost`` is in USD for the whole
-    run. ``config_file`` is the pyproject.toml that holds our table, if any.
+    run. ``config_file`` is the pyproject.toml that holds our table, if any. ``default_tier``
+    is the model of ``tier.model`` on `CURRENT`. ``on_command_line``
+    names what the command line said: it wins over a prompt's own settings.
     """
 
-    ladder: Ladder = Ladder((BUILT_IN[CURRENT],), CURRENT)
+    ladder: Ladder = _EVERYDAY
     comparison: bool = False
     samples: int = 1
     margin: float = 0.10
@@ -69,9 +74,11 @@ class Settings:
     ignore_hosts: tuple[str, ...] = ()
     prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
     known_tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
+    default_tier: Tier = BUILT_IN["full"]
     reports: tuple[Path, ...] = ()
     placeholder_key: bool = True
     config_file: Path | None = None
+    on_command_line: frozenset[str] = frozenset()
 
     @property
     def alpha(self) -> float:

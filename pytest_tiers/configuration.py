@@ -1,0 +1,333 @@
+"""The ``[tool.pytest-tiers]`` table of a pyproject.toml, checked key by key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.settings import IgnoreRule, PromptSettings
+from pytest_tiers.tiers import BUILT_IN, CURRENT, Price, Tier
+
+#: What a tier may be called. Sample numbers are appended as ``-2``, so a name cannot end so.
+TIER_NAME = re.compile(r"(?!.*-\d+$)[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class FileConfiguration:
+    """What the configuration file says; None or empty where it says nothing.
+
+    ``tiers`` holds the built-in tiers too, changed as the file says.
+    """
+
+    path: Path | None = None
+    ladder: tuple[str, ...] | None = None
+    flagship: str | None = None
+    samples: int | None = None
+    margin: float | None = None
+    confidence: float | None = None
+    cassettes: Path | None = None
+    tests: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    ignore: tuple[IgnoreRule, ...] = ()
+    ignore_hosts: tuple[str, ...] = ()
+    placeholder_key: bool = True
+    tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
+    prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
+
+
+def find_table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
+    """The nearest pyproject.toml with our table, from the folder ``start`` upwards."""
+    for folder in (start, *start.parents):
+        path = folder / "pyproject.toml"
+        try:
+            raw = path.read_bytes()
+        except OSError:
+            continue
+        # Most projects do not use us: do not parse their file to learn that.
+        if b"pytest-tiers" not in raw:
+            continue
+        try:
+            table = tomllib.loads(raw.decode()).get("tool", {}).get("pytest-tiers")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
+        if table is not None:
+            return path, table
+    return None
+
+
+def read(start: Path) -> FileConfiguration:
+    """The configuration that applies in the folder ``start``.
+
+    Raises ConfigurationError, naming file and key, where a value cannot be used.
+    """
+    found = find_table(start)
+    if found is None:
+        return FileConfiguration()
+    path, table = found
+    at = Place(str(path), "[tool.pytest-tiers]")
+    table = at.table(table)
+    at.known_keys(table, _KEYS)
+    values = {key: _KEYS[key](at.key(key), value) for key, value in table.items()}
+    tiers = values.pop("tiers", BUILT_IN)
+    cassettes = values.pop("cassettes", None)
+    _check_names(at, "ladder", values.get("ladder") or (), tiers)
+    _check_names(at, "flagship", filter(None, [values.get("flagship")]), tiers)
+    for prompt, settings in values.get("prompts", {}).items():
+        _check_names(at, f'prompts."{prompt}".tiers', settings.tiers or (), tiers)
+    return FileConfiguration(
+        path=path,
+        tiers=tiers,
+        cassettes=None if cassettes is None else path.parent / cassettes,
+        **values,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands, and the checks that name that place when they fail."""
+
+    source: str
+    name: str
+
+    def key(self, key: str) -> Place:
+        """The place of one key in this table."""
+        return Place(self.source, f"{self.name} {key}")
+
+    def wrong(self, problem: str) -> ConfigurationError:
+        """The error to raise for a value at this place."""
+        return ConfigurationError(f"{self.source}: {self.name}: {problem}")
+
+    def known_keys(self, table: Mapping[str, Any], valid: Collection[str]) -> None:
+        """Raise for the first key that is not valid, with the nearest one that is."""
+        for key in table:
+            if key not in valid:
+                raise self.wrong(
+                    f'unknown key "{key}"{nearest(key, valid)} Valid keys: '
+                    f"{', '.join(sorted(valid))}."
+                )
+
+    def table(self, value: Any) -> Mapping[str, Any]:
+        """A table, or raise."""
+        if not isinstance(value, dict):
+            raise self.wrong(f"expected a table, got {_shown(value)}.")
+        return value
+
+    def text(self, value: Any) -> str:
+        """Text that is not empty, or raise."""
+        if not isinstance(value, str) or not value:
+            raise self.wrong(f"expected text, got {_shown(value)}.")
+        return value
+
+    def flag(self, value: Any) -> bool:
+        """True or false, or raise."""
+        if not isinstance(value, bool):
+            raise self.wrong(f"expected true or false, got {_shown(value)}.")
+        return value
+
+    def texts(self, value: Any) -> tuple[str, ...]:
+        """A list of texts, or raise."""
+        if not isinstance(value, list | tuple):
+            raise self.wrong(f"expected a list of texts, got {_shown(value)}.")
+        return tuple(self.text(item) for item in value)
+
+    def count(self, value: Any) -> int:
+        """A whole number from 1, as a number or as text; or raise."""
+        number: int | None = _as_number(value, int)
+        if number is None or number < 1:
+            raise self.wrong(f"expected a whole number from 1 up, got {_shown(value)}.")
+        return number
+
+    def fraction(self, value: Any, *, inclusive: bool = False) -> float:
+        """A number between 0 and 1, as a number or as text; or raise."""
+        number: float | None = _as_number(value, float)
+        inside = number is not None and (0 <= number <= 1 if inclusive else 0 < number < 1)
+        if number is None or not inside:
+            ends = "from 0 to 1" if inclusive else "between 0 and 1 (both excluded)"
+            raise self.wrong(f"expected a number {ends}, got {_shown(value)}.")
+        return number
+
+    def rate(self, value: Any) -> float:
+        """A number from 0 to 1, or raise."""
+        return self.fraction(value, inclusive=True)
+
+    def money(self, value: Any) -> Decimal:
+        """An amount of USD from 0 up, or raise."""
+        try:
+            amount = None if isinstance(value, bool) else Decimal(str(value))
+        except InvalidOperation:
+            amount = None
+        if amount is None or not amount.is_finite() or amount < 0:
+            raise self.wrong(f"expected an amount in USD, 0 or more, got {_shown(value)}.")
+        return amount
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """The hint that names the nearest valid word, between two sentences of a message."""
+    found = difflib.get_close_matches(word, list(valid), n=1)
+    return f'; did you mean "{found[0]}"?' if found else "."
+
+
+def prompt_settings(at: Place, keys: Mapping[str, Any]) -> PromptSettings:
+    """Checked keys of a marker or of a ``prompts`` table."""
+    at.known_keys(keys, _PROMPT_KEYS)
+    return PromptSettings(
+        **{key: _PROMPT_KEYS[key](at.key(key), value) for key, value in keys.items()}
+    )
+
+
+def check_tier_name(at: Place, name: str) -> str:
+    """The name, or raise where no tier may be called so."""
+    if not TIER_NAME.fullmatch(name):
+        raise at.wrong(
+            f'"{name}" cannot name a tier: use letters, digits, ".", "_" and "-", and do not '
+            'end in "-" and a number (samples are numbered so).'
+        )
+    return name
+
+
+def unknown_tier(at: Place, name: str, tiers: Mapping[str, Tier]) -> ConfigurationError:
+    """The error for a tier that nothing defines."""
+    return at.wrong(
+        f'unknown tier "{name}"{nearest(name, tiers)} Known tiers: {", ".join(sorted(tiers))}. '
+        f"Define it as [tool.pytest-tiers.tiers.{name}] in pyproject.toml, or for one run with "
+        f"--tiers={name}=MODEL."
+    )
+
+
+def _check_names(at: Place, key: str, names: Iterable[str], tiers: Mapping[str, Tier]) -> None:
+    for name in names:
+        if name not in tiers:
+            raise unknown_tier(at.key(key), name, tiers)
+
+
+def _as_number(value: Any, kind: Callable[[Any], Any]) -> Any:
+    """The value as ``kind``; None where it is neither a number nor text that reads as one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = kind(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isinstance(value, str) or number == value else None
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})"
+
+
+def _price(at: Place, value: Any) -> Price:
+    table = at.table(value)
+    at.known_keys(table, ("input", "cached_input", "output"))
+    for key in ("input", "output"):
+        if key not in table:
+            raise at.wrong(
+                f'"{key}" is missing; both "input" and "output" are needed (USD per '
+                "million tokens)."
+            )
+    return Price(**{key: at.key(key).money(amount) for key, amount in table.items()})
+
+
+def _tier(at: Place, name: str, value: Any) -> Tier:
+    table = at.table(value)
+    at.known_keys(table, _TIER_KEYS)
+    values = {key: _TIER_KEYS[key](at.key(key), item) for key, item in table.items()}
+    if name == CURRENT:
+        raise at.wrong(f'"{CURRENT}" stands for the application\'s own calls and has no settings.')
+    if "model" in values:
+        return Tier(name, **values)
+    if name not in BUILT_IN:
+        raise at.wrong(f'"model" is missing: which model is "{name}"?')
+    return replace(BUILT_IN[name], **values)
+
+
+def _tiers(at: Place, value: Any) -> Mapping[str, Tier]:
+    tiers = dict(BUILT_IN)
+    for name, table in at.table(value).items():
+        place = Place(at.source, f"[tool.pytest-tiers.tiers.{name}]")
+        tiers[check_tier_name(place, name)] = _tier(place, name, table)
+    return tiers
+
+
+def _prompts(at: Place, value: Any) -> Mapping[str, PromptSettings]:
+    return {
+        prompt: prompt_settings(place, place.table(keys))
+        for prompt, keys in at.table(value).items()
+        for place in [Place(at.source, f'[tool.pytest-tiers.prompts."{prompt}"]')]
+    }
+
+
+def _ignore(at: Place, value: Any) -> tuple[IgnoreRule, ...]:
+    if not isinstance(value, list):
+        raise at.wrong(f"expected a list of tables with a path, got {_shown(value)}.")
+    return tuple(_ignore_rule(at, rule) for rule in value)
+
+
+def _ignore_rule(at: Place, value: Any) -> IgnoreRule:
+    table = at.table(value)
+    at.known_keys(table, ("path", "pattern"))
+    if "path" not in table:
+        raise at.wrong('"path" is missing, e.g. { path = "messages[*].content" }.')
+    pattern = table.get("pattern")
+    if pattern is not None:
+        try:
+            re.compile(at.key("pattern").text(pattern))
+        except re.error as error:
+            raise at.key("pattern").wrong(f"not a regular expression: {error}.") from error
+    return IgnoreRule(at.key("path").text(table["path"]), pattern)
+
+
+def _names(at: Place, value: Any) -> tuple[str, ...]:
+    names = at.texts(value)
+    for name in names:
+        if names.count(name) > 1:
+            raise at.wrong(f'"{name}" stands there twice.')
+    return names
+
+
+def _renames(at: Place, value: Any) -> Mapping[str, str]:
+    return {key: at.key(key).text(new) for key, new in at.table(value).items()}
+
+
+#: How each key is checked; the keys of this mapping are the valid ones.
+_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
+    "ladder": _names,
+    "flagship": Place.text,
+    "samples": Place.count,
+    "margin": Place.fraction,
+    "confidence": Place.fraction,
+    "cassettes": Place.text,
+    "tests": Place.texts,
+    "replaces": Place.texts,
+    "ignore": _ignore,
+    "ignore_hosts": Place.texts,
+    "placeholder_key": Place.flag,
+    "tiers": _tiers,
+    "prompts": _prompts,
+}
+
+_TIER_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
+    "model": Place.text,
+    "base_url": Place.text,
+    "api_key_env": Place.text,
+    "params": Place.table,
+    "drop_params": Place.texts,
+    "rename_params": _renames,
+    "price": _price,
+    "price_as": Place.text,
+}
+
+_PROMPT_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
+    "tiers": _names,
+    "samples": Place.count,
+    "margin": Place.fraction,
+    "min_pass_rate": Place.rate,
+    "prompt": Place.text,
+    "monthly_runs": Place.count,
+}

@@ -1,0 +1,103 @@
+"""The ``tiers`` marker: reading it, and finding the tests that are tiered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tiers.configuration import Place, prompt_settings, unknown_tier
+from pytest_tiers.settings import PromptSettings, Settings
+
+MARKER = "tiers"
+
+DESCRIPTION = (
+    "tiers(*names, samples=, margin=, min_pass_rate=, prompt=, monthly_runs=): run this test on "
+    "every tier of the ladder; names restrict the candidates (pytest-tiers)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TestSettings:
+    """How one test function is compared, after all its sources were merged.
+
+    ``tiers`` None means every candidate of the ladder. ``prompt`` is None for a test that is a
+    prompt of its own.
+    """
+
+    __test__ = False  # pytest collects classes whose name starts with Test
+
+    tiers: tuple[str, ...] | None
+    samples: int
+    margin: float
+    min_pass_rate: float | None
+    prompt: str | None
+    monthly_runs: int | None
+
+
+def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings) -> TestSettings:
+    """What applies to the test ``node``: command line over marker over file over built-in.
+
+    ``prompt`` is the test's own prompt id. Raises ConfigurationError for a bad marker.
+    """
+    said = [_of_marker(node.nodeid, mark, run) for mark in node.iter_markers(MARKER)]
+    said.append(run.prompts.get(prompt, PromptSettings()))
+    merged = _first_said(said)
+    if merged.prompt is not None:
+        merged = _first_said([merged, run.prompts.get(merged.prompt, PromptSettings())])
+    fixed = run.on_command_line
+    return TestSettings(
+        tiers=merged.tiers,
+        samples=run.samples if "samples" in fixed or not merged.samples else merged.samples,
+        margin=run.margin if "margin" in fixed or not merged.margin else merged.margin,
+        min_pass_rate=merged.min_pass_rate,
+        prompt=merged.prompt,
+        monthly_runs=merged.monthly_runs,
+    )
+
+
+def is_marked(node: pytest.Item) -> bool:
+    """Whether the marker stands on the test, its class or its module."""
+    return node.get_closest_marker(MARKER) is not None
+
+
+def files_of(settings: Settings) -> frozenset[Path]:
+    """Files and folders that the ``tests`` patterns of the configuration name."""
+    base = settings.base
+    if base is None:
+        return frozenset()
+    return frozenset(path for pattern in settings.tests for path in base.glob(pattern))
+
+
+def is_in(path: Path, files: frozenset[Path]) -> bool:
+    """Whether ``path`` or a folder above it is among ``files``."""
+    return bool(files) and (path in files or not files.isdisjoint(path.parents))
+
+
+def _of_marker(nodeid: str, mark: pytest.Mark, run: Settings) -> PromptSettings:
+    at = Place(nodeid, "@pytest.mark.tiers")
+    keys: Mapping[str, Any] = mark.kwargs
+    if "tiers" in keys:
+        raise at.wrong('tier names are given without a key: @pytest.mark.tiers("nano", "mini").')
+    said = prompt_settings(at, keys)
+    for name in at.texts(mark.args):
+        if name not in run.known_tiers:
+            raise unknown_tier(at, name, run.known_tiers)
+    return replace(said, tiers=mark.args or None)
+
+
+def _first_said(sources: Iterable[PromptSettings]) -> PromptSettings:
+    """For each key the first source that says anything."""
+    sources = list(sources)
+    return PromptSettings(
+        **{
+            key.name: next(
+                (value for source in sources if (value := getattr(source, key.name)) is not None),
+                None,
+            )
+            for key in fields(PromptSettings)
+        }
+    )

@@ -1,0 +1,169 @@
+"""The command line, and the settings of a run made from it and the configuration file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tiers.configuration import (
+    FileConfiguration,
+    Place,
+    check_tier_name,
+    find_table,
+    read,
+    unknown_tier,
+)
+from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.settings import RECORD_MODES, RecordMode, Settings
+from pytest_tiers.tiers import CURRENT, Ladder, Tier
+
+REPORT_SUFFIXES = (".json",)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the ``--tiers...`` options to pytest's command line."""
+    group = parser.getgroup("tiers", "compare model tiers (pytest-tiers)")
+    add = group.addoption
+    add("--tiers", metavar="A,B,C", help="compare these tiers, cheapest first; NAME=MODEL: ad hoc")
+    add("--tiers-flagship", metavar="NAME", help="the tier to compare with (the last one)")
+    add("--tiers-samples", metavar="N", help="samples per case and tier (1)")
+    add(
+        "--tiers-record",
+        metavar="|".join(RECORD_MODES),
+        help="when to call models (never under CI, else once when comparing)",
+    )
+    add("--tiers-max-cost", metavar="USD", help="stop recording before it costs more (1.00)")
+    add("--tiers-max-calls", metavar="N", help="stop recording before it makes more calls")
+    add("--tiers-margin", metavar="0.10", help="largest drop in pass rate that is as good")
+    add("--tiers-confidence", metavar="0.95", help="how sure a verdict must be")
+    add(
+        "--tiers-report",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="write a report; the suffix decides: " + ", ".join(REPORT_SUFFIXES),
+    )
+    add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
+
+
+def wants_placeholder(args: list[str], inipath: Path | None, rootpath: Path) -> bool:
+    """Whether the project opted in, by an option, our table or a lock file, and not out again."""
+    try:
+        found = find_table(configuration_folder(inipath, rootpath))
+    except ConfigurationError:
+        return False  # reported when the settings are read
+    if found is not None and found[1].get("placeholder_key") is False:
+        return False
+    asked = any(arg.startswith("--tiers") for arg in args)
+    return asked or found is not None or (rootpath / "tiers.lock").exists()
+
+
+def configuration_folder(inipath: Path | None, rootpath: Path) -> Path:
+    """The folder from which our table is looked for, upwards."""
+    return rootpath if inipath is None else inipath.parent
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """What this run was asked to do.
+
+    Raises ConfigurationError where an option or a key of the file cannot be used.
+    """
+    file = read(configuration_folder(config.inipath, config.rootpath))
+    option = config.option
+    comparison = option.tiers is not None
+    tiers, ladder = _named_tiers(option.tiers if comparison else CURRENT, file.tiers)
+    asked = _asked(option)
+    of_file = {
+        name: value
+        for name in ("samples", "margin", "confidence", "cassettes")
+        if (value := getattr(file, name)) is not None
+    }
+    return Settings(
+        **{**of_file, **asked},
+        ladder=Ladder(
+            tuple(tiers[name] for name in ladder), _flagship(option.tiers_flagship, file, ladder)
+        ),
+        comparison=comparison,
+        record=_record_mode(option.tiers_record, comparison),
+        tests=file.tests,
+        replaces=file.replaces,
+        ignore=file.ignore,
+        ignore_hosts=file.ignore_hosts,
+        prompts=file.prompts,
+        known_tiers=tiers,
+        default_tier=tiers[file.flagship or (file.ladder or ("full",))[-1]],
+        reports=tuple(map(_report, option.tiers_report)),
+        placeholder_key=file.placeholder_key,
+        config_file=file.path,
+        on_command_line=frozenset(asked),
+    )
+
+
+def _option(name: str) -> Place:
+    return Place("command line", f"--tiers-{name}")
+
+
+def _asked(option: Any) -> dict[str, Any]:
+    """The plain values that the command line gives."""
+    checks: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
+        "samples": (_option("samples").count, option.tiers_samples),
+        "margin": (_option("margin").fraction, option.tiers_margin),
+        "confidence": (_option("confidence").fraction, option.tiers_confidence),
+        "max_cost": (_option("max-cost").money, option.tiers_max_cost),
+        "max_calls": (_option("max-calls").count, option.tiers_max_calls),
+        "cassettes": (Path.cwd().joinpath, option.tiers_cassettes),
+    }
+    return {name: check(value) for name, (check, value) in checks.items() if value is not None}
+
+
+def _named_tiers(text: str, known: Mapping[str, Tier]) -> tuple[dict[str, Tier], tuple[str, ...]]:
+    """All known tiers with the ad hoc ones, and the names of the ladder."""
+    at = Place("command line", "--tiers")
+    tiers = dict(known)
+    names: list[str] = []
+    for part in text.split(","):
+        name, is_ad_hoc, model = (piece.strip() for piece in part.partition("="))
+        if not name or (is_ad_hoc and not model):
+            raise at.wrong(f'expected names such as "nano,mini,full", got "{text}".')
+        if is_ad_hoc:
+            if name == CURRENT:
+                raise at.wrong(f'"{CURRENT}" is the application\'s own calls, not a model.')
+            tiers[check_tier_name(at, name)] = Tier(name, model)
+        elif name not in tiers:
+            raise unknown_tier(at, name, tiers)
+        if name in names:
+            raise at.wrong(f'"{name}" stands there twice; each tier runs once.')
+        names.append(name)
+    return tiers, tuple(names)
+
+
+def _flagship(asked: str | None, file: FileConfiguration, ladder: tuple[str, ...]) -> str:
+    if asked is None:
+        return file.flagship if file.flagship in ladder else ladder[-1]
+    if asked not in ladder:
+        raise _option("flagship").wrong(
+            f'"{asked}" is not on the ladder; it must be one of --tiers: {", ".join(ladder)}.'
+        )
+    return asked
+
+
+def _record_mode(asked: str | None, comparison: bool) -> RecordMode:
+    if asked is None:
+        return "once" if comparison and not os.environ.get("CI") else "none"
+    if asked not in RECORD_MODES:
+        raise _option("record").wrong(
+            f'unknown mode "{asked}". Valid modes: {", ".join(RECORD_MODES)}.'
+        )
+    return asked
+
+
+def _report(path: str) -> Path:
+    if Path(path).suffix not in REPORT_SUFFIXES:
+        raise _option("report").wrong(
+            f'"{path}": the suffix decides the format; valid: {", ".join(REPORT_SUFFIXES)}.'
+        )
+    return Path.cwd() / path
