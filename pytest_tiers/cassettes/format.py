@@ -1,0 +1,257 @@
+"""A cassette's text: VCR's format, made to be read in a review."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from vcr.filters import decode_response
+from vcr.serializers import yamlserializer
+
+from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.scrub import Scrubber, kept_headers
+from pytest_tiers.errors import CassetteError
+
+#: Version of what stands in a cassette's ``metadata``.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """One HTTP exchange as it stands in a cassette.
+
+    ``interaction`` is VCR's request and response; ``about`` tells what VCR has no place for:
+    models, time (UTC), seconds.
+    """
+
+    interaction: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+    @property
+    def request(self) -> SentRequest:
+        """The recorded request."""
+        request = self.interaction["request"]
+        headers = {name: values[0] for name, values in request.get("headers", {}).items()}
+        return SentRequest(request["method"], request["uri"], headers, _bytes(request["body"]))
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return int(self.interaction["response"]["status"]["code"])
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body, not compressed."""
+        return _bytes(self.interaction["response"]["body"]["string"])
+
+    @property
+    def content_type(self) -> str | None:
+        """The answer's content type."""
+        values = self.interaction["response"]["headers"].get("content-type")
+        return values[0] if values else None
+
+    def vcr_response(self) -> dict[str, Any]:
+        """The answer as vcrpy's HTTP stubs want it."""
+        response = self.interaction["response"]
+        return {
+            "status": dict(response["status"]),
+            "headers": {name: list(values) for name, values in response["headers"].items()},
+            "body": {"string": self.body},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The calls of one trial, in order. Not ``complete``: the trial did not come to its end."""
+
+    calls: tuple[RecordedCall, ...]
+    complete: bool = True
+
+
+#: Case and sample.
+TrialKey = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Cassette:
+    """All recordings of one test function on one tier.
+
+    ``unfinished`` holds answers that were paid for in a trial that did not come to its end,
+    while ``recordings`` may still hold an older, complete recording of that trial.
+    """
+
+    function: str
+    tier: str
+    recordings: dict[TrialKey, Recording] = field(default_factory=dict)
+    unfinished: dict[TrialKey, Recording] = field(default_factory=dict)
+
+
+def recorded_call(
+    request: SentRequest, response: Mapping[str, Any], about: Mapping[str, Any], scrub: Scrubber
+) -> RecordedCall:
+    """A call as it may be written: decompressed, indented, without secrets.
+
+    ``response`` is as vcrpy's stubs hand it over.
+    """
+    response = decode_response(response)
+    headers = kept_headers(request.headers)
+    interaction = {
+        "request": {
+            "method": request.method,
+            "uri": scrub.url(request.url),
+            "headers": headers,
+            "body": _readable(scrub.bytes(request.body)),
+        },
+        "response": {
+            "status": dict(response["status"]),
+            "headers": kept_headers(response["headers"]),
+            "body": {"string": _readable(scrub.bytes(response["body"].get("string") or b""))},
+        },
+    }
+    return RecordedCall(interaction, about)
+
+
+def dump(cassette: Cassette) -> str:
+    """The cassette's text, after reading it back to the same values.
+
+    Raises CassetteError where no text reads back the same.
+    """
+    trials = sorted(
+        [*cassette.recordings.items(), *cassette.unfinished.items()],
+        key=lambda item: (item[0], not item[1].complete),
+    )
+    document = {
+        "version": 1,
+        "interactions": [dict(call.interaction) for _, trial in trials for call in trial.calls],
+        "metadata": {
+            "pytest-tiers": FORMAT,
+            "test": cassette.function,
+            "tier": cassette.tier,
+            "trials": [
+                {
+                    "case": case,
+                    "sample": sample,
+                    **({} if trial.complete else {"complete": False}),
+                    "calls": [dict(call.about) for call in trial.calls],
+                }
+                for (case, sample), trial in trials
+            ],
+        },
+    }
+    for dumper in (_Readable, _Quoted):
+        # The Python emitter: libyaml's turns a body with one emoji into one escaped line.
+        text = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=10**6)
+        if yamlserializer.deserialize(text) == document:
+            return text
+    raise CassetteError(f"the answers to {cassette.function} cannot be written as YAML.")
+
+
+def load(path: Path) -> Cassette:
+    """Read a cassette.
+
+    Raises CassetteError naming file and, where known, line; FileNotFoundError where there is
+    none. Nothing in the file is executed: vcrpy's loader constructs plain values only.
+    """
+    try:
+        text = path.read_bytes().decode()
+        document = yamlserializer.deserialize(text)
+        return _cassette(document)
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError as error:
+        raise CassetteError(f"{path}: not UTF-8 at byte {error.start}.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise CassetteError(f"{path}:{line} not readable as YAML: {problem}.") from error
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise CassetteError(
+            f"{path}: not a cassette of pytest-tiers ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _cassette(document: Any) -> Cassette:
+    metadata = document["metadata"]
+    if metadata["pytest-tiers"] != FORMAT:
+        raise ValueError(f"format {metadata['pytest-tiers']}, expected {FORMAT}")
+    interactions = iter(document["interactions"])
+    cassette = Cassette(metadata["test"], metadata["tier"])
+    for trial in metadata["trials"]:
+        calls = [RecordedCall(next(interactions, {}), about) for about in trial["calls"]]
+        for call in calls:
+            _ = call.status, call.body, call.request  # what is missing shall be noticed now
+        recording = Recording(tuple(calls), trial.get("complete", True))
+        key = (str(trial["case"]), int(trial["sample"]))
+        (cassette.recordings if recording.complete else cassette.unfinished)[key] = recording
+    if next(interactions, None) is not None:
+        raise ValueError("more interactions than the metadata lists")
+    return cassette
+
+
+class _Readable(yaml.SafeDumper):
+    """Writes text of several lines as a block, other text in its own script."""
+
+
+class _Quoted(yaml.SafeDumper):
+    """Writes all text quoted: for the few characters that a block would lose."""
+
+
+def _block_or_quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # A block turns these line breaks into plain ones.
+    lossless = not {"\x85", "\u2028", "\u2029", "\r"} & set(text)
+    style = None if lossless and "\n" not in text else "|" if lossless else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+
+
+_Readable.add_representer(str, _block_or_quoted)
+_Quoted.add_representer(str, _quoted)
+for _dumper in (_Readable, _Quoted):
+    # No anchors: each part of the file is read on its own.
+    _dumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
+
+
+def _readable(body: bytes) -> str | bytes:
+    """The body as text, JSON indented; bytes where it is not text."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return body
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict | list):
+            return text
+        # A lone surrogate cannot be written in UTF-8, only as \ud83d.
+        for ascii_only in (False, True):
+            indented = json.dumps(value, indent=2, ensure_ascii=ascii_only)
+            if _encodes(indented) and _exact(indented) == _exact(text):
+                return indented
+    except (ValueError, RecursionError):
+        pass
+    return text
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _exact(text: str) -> Any:
+    """JSON with order, repeated keys and every digit kept."""
+    return json.loads(text, object_pairs_hook=list, parse_float=Decimal)
+
+
+def _bytes(body: str | bytes | None) -> bytes:
+    return body.encode() if isinstance(body, str) else body or b""

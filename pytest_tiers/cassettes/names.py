@@ -1,0 +1,46 @@
+"""Where the cassette of a test function and tier lies."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Longest file name: file systems for encrypted homes and archives stop at about 140 bytes.
+LONGEST = 118
+
+
+@dataclass(frozen=True, slots=True)
+class CassetteFile:
+    """A cassette's place: the folder that is the root of its cassettes, and its own path."""
+
+    root: Path
+    path: Path
+
+
+def cassette_file(
+    root: Path | None, base: Path, test_file: Path, test: str, tier: str
+) -> CassetteFile:
+    """The cassette of the function ``test`` (``Class.name``) of ``test_file`` on ``tier``.
+
+    ``root`` None means ``cassettes/`` beside the test module. Otherwise the module's path
+    relative to ``base`` keeps modules of the same name apart.
+    """
+    if root is None:
+        root, module = test_file.parent / "cassettes", Path(test_file.stem)
+    else:
+        inside = test_file.is_relative_to(base)
+        module = (test_file.relative_to(base) if inside else Path(test_file.name)).with_suffix("")
+    parts = [_safe(part, LONGEST) for part in module.parts]
+    name = f"{_safe(test, LONGEST - len(tier) - len('[].yaml'))}[{tier}].yaml"
+    return CassetteFile(root, root.joinpath(*parts, name))
+
+
+def _safe(name: str, longest: int) -> str:
+    """The name for any file system; a hash keeps changed names apart."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    if safe == name and len(name) <= longest:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe[: longest - 9]}-{digest}"

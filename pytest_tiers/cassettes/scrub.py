@@ -1,0 +1,66 @@
+"""What must never reach a file: keys, cookies, account names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+#: Only these headers are kept. All others say who asks (authorization, api-key, cookies,
+#: organization, project), or change from call to call.
+KEPT_HEADERS = frozenset({"content-type", "content-encoding", "location", "retry-after"})
+
+_SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+_SECRET_QUERY = re.compile(r"key|token|secret|passw|signature|^sig$|^code$", re.IGNORECASE)
+_SHORTEST = 12
+
+
+class Scrubber:
+    """Replaces the values of key variables by ``<NAME>``."""
+
+    def __init__(self, key_variables: Iterable[str] = ()) -> None:
+        named = {*key_variables, *filter(_SECRET_NAME.search, os.environ)}
+        found = {os.environ.get(name, ""): name for name in sorted(named)}
+        # Longest first: one key may be the beginning of another.
+        self._names = {
+            value: name
+            for value, name in sorted(found.items(), key=lambda pair: -len(pair[0]))
+            if len(value) >= _SHORTEST
+        }
+
+    def text(self, text: str) -> str:
+        """The text without the values of key variables."""
+        for value, name in self._names.items():
+            text = text.replace(value, f"<{name}>")
+        return text
+
+    def bytes(self, body: bytes) -> bytes:
+        """The body without the values of key variables."""
+        for value, name in self._names.items():
+            body = body.replace(value.encode(), f"<{name}>".encode())
+        return body
+
+    def url(self, url: str) -> str:
+        """The URL without user, password and keys in its query."""
+        parts = urlsplit(url)
+        query = parts.query
+        if any(_SECRET_QUERY.search(name) for name, _ in parse_qsl(query)):
+            query = urlencode(
+                [
+                    (name, f"<{name}>" if _SECRET_QUERY.search(name) else value)
+                    for name, value in parse_qsl(query, keep_blank_values=True)
+                ],
+                safe="<>",
+            )
+        host = parts.netloc.rpartition("@")[2]
+        return self.text(urlunsplit(parts._replace(netloc=host, query=query)))
+
+
+def kept_headers(headers: Mapping[str, str | list[str]]) -> dict[str, list[str]]:
+    """The headers that may be written, names in lower case."""
+    return {
+        name.lower(): value if isinstance(value, list) else [value]
+        for name, value in headers.items()
+        if name.lower() in KEPT_HEADERS
+    }

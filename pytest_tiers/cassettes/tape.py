@@ -1,0 +1,324 @@
+"""One trial's recording while the trial runs: which calls replay, which go out and are kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, recorded_call
+from pytest_tiers.cassettes.library import Library
+from pytest_tiers.cassettes.matching import Matcher, SentRequest
+from pytest_tiers.cassettes.names import CassetteFile
+from pytest_tiers.cassettes.scrub import Scrubber
+from pytest_tiers.errors import AnswerNotSaved, CassetteError, CassetteMiss
+from pytest_tiers.settings import RecordMode
+
+
+@dataclass(frozen=True, slots=True)
+class WireAnswer:
+    """An answer as it came or as it was recorded; ``seconds`` and ``at`` (UTC) of the recording."""
+
+    status: int
+    content_type: str | None
+    body: bytes
+    seconds: float | None
+    at: str | None
+    replayed: bool
+    about: Mapping[str, Any]
+
+
+class CallObserver(Protocol):
+    """Whoever is told what becomes of a call."""
+
+    def sending(self) -> None:
+        """The call is about to go out. Raises CallRefused to keep it in."""
+
+    def about(self) -> Mapping[str, Any]:
+        """What to note of this call beside request and answer."""
+
+    def keeps(self, status: int, content_type: str | None, body: bytes) -> bool:
+        """Whether such an answer is kept, or counts as a failed attempt."""
+
+    def answered(self, answer: WireAnswer) -> None:
+        """The call has an answer."""
+
+    def failed(self, reason: str) -> None:
+        """The call has no answer."""
+
+    def missed(self, reason: str, *, stale: bool) -> None:
+        """Replay found no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TapeLabel:
+    """Whose tape it is."""
+
+    file: CassetteFile
+    function: str
+    tier: str
+    case: str
+    sample: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Case and sample."""
+        return self.case, self.sample
+
+
+class Shelf:
+    """Recorded calls of one trial, found by what was asked."""
+
+    def __init__(self, recording: Recording, matcher: Matcher) -> None:
+        self.calls = recording.calls
+        self._free: dict[str, deque[int]] = defaultdict(deque)
+        for index, call in enumerate(recording.calls):
+            self._free[matcher.key(call.request)].append(index)
+
+    def take(self, key: str) -> int | None:
+        """Reserve the first free answer to a request; None where there is none."""
+        free = self._free.get(key)
+        return free.popleft() if free else None
+
+
+class Tape:
+    """Replays and records the calls of one running trial.
+
+    ``mode`` has VCR's words and meaning. ``others`` are recordings of other tiers that may
+    answer too, where the same was asked (for the tier ``current``).
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        label: TapeLabel,
+        mode: RecordMode,
+        matcher: Matcher,
+        scrubber: Scrubber,
+        others: Sequence[Cassette] = (),
+    ) -> None:
+        self._library, self.label, self._mode = library, label, mode
+        self._matcher, self._scrubber = matcher, scrubber
+        self._lock = threading.Lock()
+        self._attempt = uuid.uuid4().hex
+        self._sent = 0
+        self._recorded = 0
+        self._replayed: dict[int, int] = {}
+        self.damage: str | None = None
+        cassette = self._own_cassette()
+        unfinished = cassette.unfinished.get(label.key) if cassette else None
+        complete = cassette.recordings.get(label.key) if cassette else None
+        self._has_complete = complete is not None
+        self._goes_out = mode == "all"
+        if mode == "all" or (mode == "new_episodes" and unfinished):
+            base = unfinished
+        else:
+            base = complete or unfinished
+        self._base = base
+        self._shelf = Shelf(base, matcher) if base else None
+        self._shelves = [
+            Shelf(other.recordings[label.key], matcher)
+            for other in others
+            if base is None and label.key in other.recordings
+        ]
+
+    @property
+    def has_recording(self) -> bool:
+        """Whether this trial was recorded to its end."""
+        return self._has_complete
+
+    def _own_cassette(self) -> Cassette | None:
+        try:
+            return self._library.cassette(self.label.file.path)
+        except CassetteError as error:
+            self.damage = f"{error} Record it again with --tiers-record=all, or restore the file."
+            return None
+
+    def begin(self, request: SentRequest, observer: CallObserver) -> Exchange:
+        """Start a call: reserves its answer, or makes sure that it may go out.
+
+        Raises CallRefused.
+        """
+        scrubbed = SentRequest(
+            request.method,
+            self._scrubber.url(request.url),
+            request.headers,
+            self._scrubber.bytes(request.body),
+        )
+        key = self._matcher.key(scrubbed)
+        with self._lock:
+            position, self._sent = self._sent, self._sent + 1
+            found = self._find(key, position)
+            if found is None:
+                self._check_may_go_out(scrubbed, observer)
+        if found is None:
+            observer.sending()
+        return Exchange(self, request, observer, position, found)
+
+    def _find(self, key: str, position: int) -> RecordedCall | None:
+        if self._shelf is not None and (index := self._shelf.take(key)) is not None:
+            self._replayed[position] = index
+            return self._shelf.calls[index]
+        for shelf in self._shelves:
+            if (index := shelf.take(key)) is not None:
+                return shelf.calls[index]
+        return None
+
+    def _check_may_go_out(self, request: SentRequest, observer: CallObserver) -> None:
+        """Go on, or raise CassetteMiss with what changed and how to record."""
+        mode = self._mode
+        if self.damage is not None and mode != "all":
+            observer.missed(self.damage, stale=False)
+            raise CassetteMiss(self.damage)
+        if mode == "new_episodes" and self._has_complete:
+            # From here on the old answers belong to another conversation.
+            self._shelf, self._goes_out = None, True
+        if self._goes_out or mode == "new_episodes" or (mode == "once" and not self.has_recording):
+            return
+        message = self._explain(request)
+        observer.missed(message, stale=self.has_recording)
+        raise CassetteMiss(message)
+
+    def _explain(self, request: SentRequest) -> str:
+        shelves = [shelf for shelf in (self._shelf, *self._shelves) if shelf]
+        recorded = [call.request for shelf in shelves for call in shelf.calls]
+        who = f"{self.label.function}[{self.label.case}] on {self.label.tier}"
+        if not self._has_complete:
+            others = ", and no other tier was asked the same" if self._shelves else ""
+            return (
+                f"no recording of {who} in {self.label.file.path}{others}; record it with "
+                f"{self._record_again('once')}"
+            )
+        return (
+            f"the recording of {who} has no answer to a request: "
+            f"{self._matcher.explain(request, recorded)}\n"
+            f"Record it again with {self._record_again('new_episodes')}"
+        )
+
+    def _record_again(self, mode: str) -> str:
+        tiers = "" if self.label.tier == "current" else f" --tiers={self.label.tier}"
+        return f'pytest "{self.label.function}"{tiers} --tiers-record={mode}'
+
+    def as_recorded(
+        self, request: SentRequest, response: Mapping[str, Any], about: Mapping[str, Any]
+    ) -> RecordedCall:
+        """The call as it may be written."""
+        return recorded_call(request, response, about, self._scrubber)
+
+    def save(self, position: int, call: RecordedCall) -> None:
+        """Journal an answer. Raises AnswerNotSaved where the disk does not take it."""
+        try:
+            with self._lock:
+                self._recorded += 1
+                self._write(position=position, interaction=call.interaction, about=call.about)
+        except OSError as error:
+            raise AnswerNotSaved(
+                f"the answer could not be saved under {self.label.file.root}: {error}. Make "
+                "room or fix the folder's permissions, then run again."
+            ) from error
+
+    def finish(self, *, complete: bool) -> None:
+        """End the trial. A trial that replayed everything leaves its recording untouched."""
+        with self._lock:
+            resumed = self._base is not None and not self._base.complete
+            if self._recorded or (complete and resumed and self._mode != "none"):
+                self._write(complete=complete)
+
+    def _write(self, **entry: Any) -> None:
+        label = self.label
+        self._library.journal(
+            label.file,
+            {
+                "test": label.function,
+                "tier": label.tier,
+                "case": label.case,
+                "sample": label.sample,
+                "attempt": self._attempt,
+                "replayed": self._replayed,
+                **entry,
+            },
+        )
+
+    def release(self, position: int) -> None:
+        """Forget a call that failed: its place is free for the next attempt."""
+        with self._lock:
+            self._replayed.pop(position, None)
+
+
+class Exchange:
+    """One HTTP call, in the shape that vcrpy's stubs expect of a cassette."""
+
+    write_protected = False
+
+    def __init__(
+        self,
+        tape: Tape,
+        request: SentRequest,
+        observer: CallObserver,
+        position: int,
+        found: RecordedCall | None,
+    ) -> None:
+        self._tape, self._request, self._observer = tape, request, observer
+        self._position, self._found = position, found
+        self._started = time.perf_counter()
+
+    @property
+    def replays(self) -> bool:
+        """Whether the answer comes from the recording."""
+        return self._found is not None
+
+    def can_play_response_for(self, request: Any) -> bool:
+        """vcrpy's question, answered when the call began."""
+        return self.replays
+
+    def filter_request(self, request: Any) -> Any:
+        """vcrpy's filter: every request is ours."""
+        return request
+
+    def play_response(self, request: Any = None) -> dict[str, Any]:
+        """The recorded answer, as vcrpy's stubs want it."""
+        assert self._found is not None
+        about = self._found.about
+        self._observer.answered(
+            WireAnswer(
+                self._found.status,
+                self._found.content_type,
+                self._found.body,
+                about.get("seconds"),
+                about.get("recorded_at"),
+                replayed=True,
+                about=about,
+            )
+        )
+        return self._found.vcr_response()
+
+    def append(self, request: Any, response: Mapping[str, Any]) -> None:
+        """An answer arrived: keep it, then tell. Raises AnswerNotSaved."""
+        seconds = round(time.perf_counter() - self._started, 3)
+        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        about = {**self._observer.about(), "recorded_at": at, "seconds": seconds}
+        call = self._tape.as_recorded(self._request, response, about)
+        status = int(response["status"]["code"])
+        if self._observer.keeps(status, call.content_type, call.body):
+            try:
+                self._tape.save(self._position, call)
+            except AnswerNotSaved as error:
+                self._observer.failed(str(error))
+                raise
+        else:
+            self._tape.release(self._position)
+        self._observer.answered(
+            WireAnswer(
+                status, call.content_type, call.body, seconds, at, replayed=False, about=about
+            )
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """No answer came."""
+        self._tape.release(self._position)
+        self._observer.failed(f"{type(error).__name__}: {error}".rstrip(": "))
