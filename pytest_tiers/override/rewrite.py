@@ -1,0 +1,57 @@
+"""A request as a tier wants it: a pure function of the request and the tier."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.tiers import Tier
+
+_AZURE_DEPLOYMENT = re.compile(r"(?<=/deployments/)[^/]+(?=/)")
+
+
+def rewritten(request: SentRequest, tier: Tier, key: str | None) -> SentRequest:
+    """The request with the tier's model, parameters, base URL and key.
+
+    ``key`` is the value of the tier's own key variable; without one the application's key
+    stays, but never goes to another base URL. A tier without ``base_url`` is asked where the
+    application asks; an Azure deployment in the path takes the tier's model as its name.
+    """
+    body = json.dumps(_body(request.json, tier)).encode()
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name not in ("content-length", "host")
+    }
+    url = request.url
+    if tier.base_url is not None:
+        url = f"{tier.base_url.rstrip('/')}/{request.endpoint}"
+        if _origin(url) != _origin(request.url):
+            for name in ("authorization", "api-key", "openai-organization", "openai-project"):
+                headers.pop(name, None)
+    else:
+        parts = urlsplit(url)
+        path = _AZURE_DEPLOYMENT.sub(str(tier.model), parts.path)
+        url = urlunsplit(parts._replace(path=path))
+    if key is not None:
+        headers.pop("api-key", None)
+        headers["authorization"] = f"Bearer {key}"
+    # httpx fills in host and content-length; a missing content-length would mean chunks.
+    headers["content-length"] = str(len(body))
+    return SentRequest(request.method, url, headers, body)
+
+
+def _body(body: Mapping[str, Any], tier: Tier) -> dict[str, Any]:
+    """The JSON body: renamed, then dropped, then set parameters; the model last."""
+    renamed = {tier.rename_params.get(name, name): value for name, value in body.items()}
+    kept = {name: value for name, value in renamed.items() if name not in tier.drop_params}
+    return {**kept, **tier.params, "model": tier.model}
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc

@@ -1,0 +1,95 @@
+"""Which trial owns a call: the one whose item is running when the call is made."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.transports import OpenedCall
+from pytest_tiers.errors import SharedFixtureCall
+from pytest_tiers.override.active import ActiveTrial
+
+#: Where OpenAI's client sends its calls unless told otherwise.
+_BASE_URL_VARIABLE = "OPENAI_BASE_URL"
+
+
+class TrialRouter:
+    """Hands each call to the running trial, or leaves it alone.
+
+    ``shared_fixture`` names the fixture of wider scope than one test that is being set up;
+    ``shared_answers`` collects those that called a model then. ``item_is_running`` is True
+    while any test runs, tiered or not. ``strays`` are model calls made while none did.
+    """
+
+    def __init__(self, base_urls: Iterable[str], ignore_hosts: Iterable[str]) -> None:
+        self.active: ActiveTrial | None = None
+        self.item_is_running = False
+        self.shared_fixture: str | None = None
+        self.shared_answers: set[str] = set()
+        self.strays: list[str] = []
+        self._model_origins = {_origin(url) for url in base_urls}
+        self._ignored = frozenset(ignore_hosts)
+
+    def ignores(self, method: str, url: str) -> bool:
+        """Whether no trial owns a call made now."""
+        request = SentRequest(method, url, {}, b"")
+        if self.active is not None:
+            return request.endpoint is None and not self._is_recorded(request)
+        if request.endpoint is not None:
+            if self.shared_fixture is not None:
+                self.shared_answers.add(self.shared_fixture)
+            elif not self.item_is_running:
+                self.strays.append(url)
+        return True
+
+    def open(self, request: SentRequest) -> OpenedCall | None:
+        """Open the call in the running trial's name. Raises CallRefused."""
+        trial = self.active
+        if trial is None or not self._is_recorded(request):
+            return None
+        if self.shared_fixture is None:
+            return trial.open(request)
+        if request.endpoint is None:
+            return None  # what a shared fixture fetches belongs to no trial
+        self.shared_answers.add(self.shared_fixture)
+        raise trial.refuse(SharedFixtureCall(shared_fixture_reason(self.shared_fixture)))
+
+    def _is_recorded(self, request: SentRequest) -> bool:
+        """Whether the host is a model's or any other remote one, not the application under test."""
+        parts = urlsplit(request.url)
+        if not self._ignored.isdisjoint({parts.hostname, parts.netloc}):
+            return False
+        if not _is_local(parts.hostname or ""):
+            return True
+        origin = _origin(request.url)
+        return (
+            origin in self._model_origins
+            or origin == _origin(os.environ.get(_BASE_URL_VARIABLE, ""))
+            # OpenAI's client calls it, so it is the application's own model server.
+            or (request.endpoint is not None and "x-stainless-lang" in request.headers)
+        )
+
+
+def shared_fixture_reason(name: str) -> str:
+    """Why an answer that a wider fixture got is no trial's answer, and what to do."""
+    return (
+        f'fixture "{name}" calls a model, but its scope is wider than one test: all tiers would '
+        'share one answer. Give it scope="function", or put the call into the test.'
+    )
+
+
+def _is_local(host: str) -> bool:
+    if host in ("localhost", "testserver") or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
