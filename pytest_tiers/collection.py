@@ -1,0 +1,328 @@
+"""From collected tests to trials: parametrization over tiers and samples, identity, order."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import re
+import unittest
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tiers import markers
+from pytest_tiers.discovery import nothing_tiered
+from pytest_tiers.errors import ConfigurationError, TiersWarning
+from pytest_tiers.markers import MARKER, TestSettings
+from pytest_tiers.settings import Settings
+from pytest_tiers.statistics import cases_needed
+from pytest_tiers.tiers import Tier
+
+#: What this run was asked to do.
+SETTINGS = pytest.StashKey[Settings]()
+
+#: The module that defines our own ``tier`` fixture.
+_FIXTURES = "pytest_tiers.fixtures"
+
+#: The parameter that our parametrization adds; no test names it.
+PARAMETER = "_tiers_trial"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    """One pytest item as a trial.
+
+    ``function`` is the test's node id without parameters, ``case_in_function`` the case's name
+    there; ``prompt`` and ``case`` differ from them where functions are joined in one prompt.
+    ``cases`` counts the prompt's cases, ``reachable`` maps a candidate to the number of prompts
+    of this run that could become safe on it.
+    """
+
+    prompt: str
+    case: str
+    tier: Tier
+    sample: int
+    function: str
+    case_in_function: str
+    path: Path
+    settings: TestSettings
+    uses_tier_fixture: bool
+    cases: int = 0
+    reachable: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def in_test(self) -> str:
+        """The test's name inside its module: ``TestRoute.test_route``."""
+        return self.function.partition("::")[2].replace("::", ".")
+
+
+#: The trial that an item is; absent for tests that are not tiered.
+TRIAL = pytest.StashKey[PlannedTrial]()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """What our parametrization hands to one item."""
+
+    tier: Tier
+    sample: int
+
+    @property
+    def id(self) -> str:
+        return self.tier.name if self.sample == 1 else f"{self.tier.name}-{self.sample}"
+
+
+class Collection:
+    """Turns the tiered tests of a session into trials."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.problems: list[str] = []
+        self.trials: list[PlannedTrial] = []
+
+    @cached_property
+    def _files(self) -> frozenset[Path]:
+        return markers.files_of(self.settings)
+
+    def is_tiered(self, metafunc: pytest.Metafunc) -> bool:
+        """Whether the test function is to be run on tiers."""
+        definition = metafunc.definition
+        return (
+            markers.is_marked(definition)
+            or markers.is_in(definition.path, self._files)
+            or self._asks_for_tier(metafunc)
+        )
+
+    @staticmethod
+    def _asks_for_tier(metafunc: pytest.Metafunc) -> bool:
+        """Whether the test uses our own ``tier`` fixture, not a project's fixture or parameter."""
+        if "tier" not in metafunc.fixturenames:
+            return False
+        found = metafunc._arg2fixturedefs.get("tier") or ()
+        return bool(found) and found[-1].func.__module__ == _FIXTURES
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """Add the tiers and samples of a tiered test, after all other parametrization."""
+        if not self.is_tiered(metafunc):
+            return
+        definition = metafunc.definition
+        try:
+            settings = markers.settings_of(definition, _function_of(definition), self.settings)
+        except ConfigurationError as error:
+            self.problems.append(str(error))
+            return
+        if definition.get_closest_marker("vcr") is not None:
+            self.problems.append(
+                f"{definition.nodeid}: @pytest.mark.vcr on a tiered test: pytest-tiers records "
+                "it itself, once per tier. Remove the vcr marker, or keep the test out of the "
+                f"comparison by removing @pytest.mark.{MARKER}."
+            )
+            return
+        if PARAMETER not in metafunc.fixturenames:
+            metafunc.fixturenames.append(PARAMETER)
+        metafunc.parametrize(
+            PARAMETER,
+            [pytest.param(value, id=value.id) for value in self._parameters(settings)],
+            indirect=True,
+        )
+
+    def _parameters(self, settings: TestSettings) -> Iterator[_Parameter]:
+        run = self.settings
+        # An everyday run looks at each prompt once; more samples are for comparisons.
+        samples = settings.samples if run.comparison or "samples" in run.on_command_line else 1
+        for tier in run.ladder.tiers:
+            if settings.tiers is None or tier.name in (*settings.tiers, run.ladder.flagship):
+                yield from (_Parameter(tier, sample) for sample in range(1, samples + 1))
+
+    def arrange(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Name every trial and put the trials in order: prompt, case, ladder, sample.
+
+        Raises ConfigurationError for what was found wrong in collection.
+        """
+        self._refuse_unittest(items)
+        named = self._named([item for item in items if _parameter_of(item) is not None])
+        if self.problems:
+            raise ConfigurationError("\n".join(dict.fromkeys(self.problems)))
+        self._check_joined(trial for _, trial in named)
+        if self.settings.comparison and not named and not session.testsfailed:
+            raise ConfigurationError(
+                nothing_tiered(
+                    [(_function_of(item), getattr(item, "module", None)) for item in items],
+                    session.config.rootpath,
+                )
+            )
+        for item, trial in self._with_plan(named):
+            item.stash[TRIAL] = trial
+            self.trials.append(trial)
+        items[:] = _in_order(items)
+
+    def _refuse_unittest(self, items: Iterable[pytest.Item]) -> None:
+        for item in items:
+            cls = getattr(item, "cls", None)
+            if cls is None or not issubclass(cls, unittest.TestCase):
+                continue
+            if markers.is_marked(item):
+                self.problems.append(
+                    f"{item.nodeid}: a unittest.TestCase cannot run on tiers, because pytest "
+                    "cannot parametrize its methods. Make the class a plain one (no base "
+                    f"class, assert statements), or remove @pytest.mark.{MARKER}."
+                )
+            elif markers.is_in(item.path, self._files):
+                item.warn(
+                    TiersWarning(
+                        f"{item.nodeid} is in `tests` of [tool.pytest-tiers], but a "
+                        "unittest.TestCase cannot run on tiers: it runs as always."
+                    )
+                )
+
+    def _named(self, items: list[pytest.Item]) -> list[tuple[pytest.Item, PlannedTrial]]:
+        settings: dict[str, TestSettings] = {}
+        seen: Counter[tuple[str, str, str]] = Counter()
+        named = []
+        for item in items:
+            function = _function_of(item)
+            if function not in settings:
+                settings[function] = markers.settings_of(item, function, self.settings)
+            parameter = _parameter_of(item)
+            assert parameter is not None
+            case = _case_of(item, parameter.id)
+            seen[function, case, parameter.id] += 1
+            if (repeat := seen[function, case, parameter.id]) > 1:
+                case = f"{case}#{repeat}"  # the same parameters twice: two cases all the same
+            joined = settings[function].prompt
+            trial = PlannedTrial(
+                prompt=joined or function,
+                case=f"{function.rpartition('::')[2]}[{case}]" if joined else case,
+                tier=parameter.tier,
+                sample=parameter.sample,
+                function=function,
+                case_in_function=case,
+                path=item.path,
+                settings=settings[function],
+                uses_tier_fixture="tier" in getattr(item, "fixturenames", ()),
+            )
+            named.append((item, trial))
+        return named
+
+    @staticmethod
+    def _check_joined(trials: Iterable[PlannedTrial]) -> None:
+        first: dict[str, PlannedTrial] = {}
+        for trial in trials:
+            other = first.setdefault(trial.prompt, trial)
+            if other.settings != trial.settings:
+                raise ConfigurationError(
+                    f'prompt "{trial.prompt}" joins {other.function} and {trial.function}, but '
+                    f"their settings differ: {_difference(other.settings, trial.settings)}. "
+                    "Give both markers the same keys, or set them once in "
+                    f'[tool.pytest-tiers.prompts."{trial.prompt}"].'
+                )
+
+    def _with_plan(
+        self, named: list[tuple[pytest.Item, PlannedTrial]]
+    ) -> Iterator[tuple[pytest.Item, PlannedTrial]]:
+        cases: dict[str, set[str]] = defaultdict(set)
+        prompts_of: dict[str, dict[str, float]] = defaultdict(dict)
+        for _, trial in named:
+            cases[trial.prompt].add(trial.case)
+            prompts_of[trial.tier.name][trial.prompt] = trial.settings.margin
+        alpha = self.settings.alpha
+        reachable = {
+            tier: sum(
+                (needed := cases_needed(margin, alpha)) is not None and len(cases[prompt]) >= needed
+                for prompt, margin in prompts.items()
+            )
+            for tier, prompts in prompts_of.items()
+        }
+        for item, trial in named:
+            yield (
+                item,
+                dataclasses.replace(trial, cases=len(cases[trial.prompt]), reachable=reachable),
+            )
+
+
+def _parameter_of(item: pytest.Item) -> _Parameter | None:
+    callspec = getattr(item, "callspec", None)
+    value = callspec.params.get(PARAMETER) if callspec is not None else None
+    return value if isinstance(value, _Parameter) else None
+
+
+def _function_of(item: pytest.Item) -> str:
+    """The test's node id without parameters."""
+    assert item.parent is not None
+    name = getattr(item, "originalname", None) or item.name
+    return f"{item.parent.nodeid}::{name}"
+
+
+def _case_of(item: Any, own_id: str) -> str:
+    """The case's name: pytest's id without our part, hashes where pytest only numbered."""
+    callspec = item.callspec
+    case: str = callspec.id.removesuffix(own_id).removesuffix("-")
+    for name, value in callspec.params.items():
+        if name == PARAMETER:
+            continue
+        numbered = re.compile(rf"(?<![^-]){re.escape(name)}{callspec.indices[name]}(?![^-])")
+        if numbered.search(case) and (digest := _digest(value)):
+            case = numbered.sub(f"{name}:{digest}", case, count=1)
+    return case
+
+
+def _digest(value: Any) -> str | None:
+    """A short hash of a parameter's value, the same in every run; None where there is none."""
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
+    except (TypeError, ValueError):
+        return None
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, enum.Enum | type):
+        return repr(value)
+    text = repr(value)
+    if re.search(r" at 0x[0-9a-f]+", text):
+        raise TypeError("its repr names an address, which changes from run to run")
+    return text
+
+
+def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The items with each prompt's trials together, at the place of its first, in our order."""
+    prompts: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if TRIAL in item.stash:
+            prompts[item.stash[TRIAL].prompt].append(item)
+    ordered: list[pytest.Item] = []
+    for item in items:
+        if TRIAL not in item.stash:
+            ordered.append(item)
+        else:
+            ordered += _by_case(prompts.pop(item.stash[TRIAL].prompt, []))
+    return ordered
+
+
+def _by_case(items: list[pytest.Item]) -> list[pytest.Item]:
+    """One prompt's items by case; inside a case pytest's own order is ladder, then sample."""
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        cases[item.stash[TRIAL].case].append(item)
+    return [item for case in cases.values() for item in case]
+
+
+def _difference(one: TestSettings, other: TestSettings) -> str:
+    return ", ".join(
+        f"{key.name} {getattr(one, key.name)} and {getattr(other, key.name)}"
+        for key in dataclasses.fields(TestSettings)
+        if getattr(one, key.name) != getattr(other, key.name)
+    )

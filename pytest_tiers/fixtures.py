@@ -1,0 +1,153 @@
+"""The ``tier`` fixture: for tests that want to know which tier they run on."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import pytest
+
+from pytest_tiers.collection import SETTINGS, TRIAL, PlannedTrial
+from pytest_tiers.override.keys import PLACEHOLDER, VARIABLE
+from pytest_tiers.tiers import Tier
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+    from pytest_tiers.override.active import ActiveTrial
+    from pytest_tiers.records import Call
+
+#: The running trial of an item.
+ACTIVE = pytest.StashKey["ActiveTrial"]()
+
+
+class Clients:
+    """OpenAI clients of a session, one per tier; async ones one per event loop too."""
+
+    def __init__(self) -> None:
+        self._sync: dict[str, OpenAI] = {}
+        self._async: WeakKeyDictionary[Any, dict[str, AsyncOpenAI]] = WeakKeyDictionary()
+
+    def sync(self, tier: Tier) -> OpenAI:
+        """The client for a tier's endpoint."""
+        if tier.name not in self._sync:
+            from openai import OpenAI
+
+            self._sync[tier.name] = OpenAI(**_endpoint(tier))
+        return self._sync[tier.name]
+
+    def for_loop(self, tier: Tier) -> AsyncOpenAI:
+        """The client for a tier's endpoint on the running event loop."""
+        clients = self._async.setdefault(asyncio.get_running_loop(), {})
+        if tier.name not in clients:
+            from openai import AsyncOpenAI
+
+            clients[tier.name] = AsyncOpenAI(**_endpoint(tier))
+        return clients[tier.name]
+
+    def close(self) -> None:
+        """Close the connections of the clients that are not bound to a loop."""
+        for client in self._sync.values():
+            client.close()
+
+
+#: The clients of a session.
+CLIENTS = pytest.StashKey[Clients]()
+
+
+class TierHandle:
+    """The tier that a trial runs on, as the ``tier`` fixture gives it to a test.
+
+    On the tier ``current`` the model is the one that the configuration calls flagship: a test
+    that asks for a model by ``tier.model`` has no application model of its own.
+    """
+
+    def __init__(
+        self, planned: PlannedTrial, active: ActiveTrial, clients: Clients, flagship: str, own: Tier
+    ) -> None:
+        self._planned, self._active, self._clients = planned, active, clients
+        self._own = own
+        #: Whether this is the tier that the others are compared with.
+        self.is_flagship = planned.tier.name == flagship
+
+    @property
+    def name(self) -> str:
+        """The tier's name, e.g. ``nano``."""
+        return self._planned.tier.name
+
+    @property
+    def model(self) -> str:
+        """The model's name, to be sent as it is."""
+        return str(self._own.model)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters that the tier sets on every request."""
+        return self._own.params
+
+    @property
+    def sample(self) -> int:
+        """Which repetition of the case this is: 1, 2, ..."""
+        return self._planned.sample
+
+    @property
+    def client(self) -> OpenAI:
+        """An OpenAI client for the tier's endpoint, shared in the session."""
+        return self._clients.sync(self._own)
+
+    @property
+    def async_client(self) -> AsyncOpenAI:
+        """An async OpenAI client for the tier's endpoint, one per event loop."""
+        return self._clients.for_loop(self._own)
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """What this trial has called so far: model, tokens, cost in USD, recorded seconds."""
+        return tuple(self._active.calls)
+
+    def compare(self, output: Any) -> None:
+        """Ask that this output agree with the flagship's for the same case and sample.
+
+        Text agrees after whitespace and case folding, anything else when it is deeply equal.
+        Never raises: the comparison is settled when both outputs are known. An output that is
+        neither JSON, a dataclass nor a pydantic model makes the trial an error.
+        """
+        try:
+            self._active.output = json.loads(json.dumps(output, default=_plain))
+            self._active.has_output = True
+        except (TypeError, ValueError) as error:
+            self._active.note_miss(
+                f"tier.compare() cannot keep this output ({error}); hand it JSON values, a "
+                "dataclass or a pydantic model.",
+                stale=False,
+            )
+
+
+@pytest.fixture
+def tier(request: pytest.FixtureRequest) -> TierHandle:
+    """The model tier this trial runs on: name, model, params, client, calls, compare()."""
+    item, stash = request.node, request.config.stash
+    settings = stash[SETTINGS]
+    planned = item.stash[TRIAL]
+    own = settings.default_tier if planned.tier.is_current else planned.tier
+    flagship = settings.ladder.flagship
+    return TierHandle(planned, item.stash[ACTIVE], stash[CLIENTS], flagship, own)
+
+
+def _endpoint(tier: Tier) -> dict[str, Any]:
+    variable = tier.api_key_env or VARIABLE
+    key = os.environ.get(variable) or PLACEHOLDER
+    return {"api_key": key, **({"base_url": tier.base_url} if tier.base_url else {})}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is no JSON value")

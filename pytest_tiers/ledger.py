@@ -1,0 +1,158 @@
+"""Collects the trials of all workers, and closes the books at the end of the session."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tiers.errors import ConfigurationError, TiersWarning
+from pytest_tiers.records import Trial
+from pytest_tiers.runner import Runner
+from pytest_tiers.settings import Settings
+from pytest_tiers.summary import RunSummary, summarise
+
+#: pytest's word for a report, its letter, and its word with -v.
+_STATUS = {
+    "missed": ("missed", "m", ("MISSED", {"yellow": True})),
+    "unsupported": ("unsupported", "u", ("UNSUPPORTED", {"yellow": True})),
+}
+
+
+class Ledger:
+    """A plugin object: what was learnt in this session, from this process and its workers."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config, self._settings = config, settings
+        self._trials: dict[str, Trial] = {}
+        self._failed_in_run: set[str] = set()
+        self.runner: Runner | None = None
+        self.summary: RunSummary | None = None
+
+    @property
+    def _is_worker(self) -> bool:
+        return hasattr(self._config, "workerinput")
+
+    def pytest_report_teststatus(self, report: Any) -> Any:
+        """``m`` for missed and ``u`` for unsupported."""
+        trial = getattr(report, "pytest_tiers", None)
+        if trial is None or not hasattr(report, "wasxfail") or report.when == "teardown":
+            return None
+        return _STATUS.get(trial["outcome"]) if report.skipped else None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in a trial, from whichever process it comes."""
+        plain = getattr(report, "pytest_tiers", None)
+        if plain is not None:
+            trial = Trial.from_builtins(plain)
+            self._trials[trial.nodeid] = trial
+            if report.failed:
+                self._failed_in_run.add(trial.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fold the journals, settle the trials, write the reports."""
+        if self.runner is not None:
+            self.runner.stop()
+            self._warn_of_strays(self.runner.strays)
+        if self._is_worker:
+            return
+        self._fold()
+        if not self._trials or self._config.option.collectonly:
+            return
+        self.summary = summarise(
+            self._trials.values(),
+            self._settings,
+            created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            commit=_commit(self._config.rootpath),
+            selection=self._is_selection(),
+            prices=self._prices(),
+        )
+        self._fail_for_what_was_learnt_late(session)
+        self._write_reports(self.summary)
+
+    def _warn_of_strays(self, strays: Iterable[str]) -> None:
+        for url in sorted(set(strays)):
+            self._config.issue_config_time_warning(
+                TiersWarning(
+                    f"a call of {url} was made while no test ran: it belongs to no trial, went "
+                    "out as it was, and is not recorded."
+                ),
+                stacklevel=2,
+            )
+
+    def _fold(self) -> None:
+        from pytest_tiers.cassettes.library import Library
+
+        library = self.runner.library if self.runner is not None else Library()
+        roots = {Path(trial.file) for trial in self._trials.values() if trial.file}
+        for problem in library.fold(sorted(roots)):
+            self._config.issue_config_time_warning(TiersWarning(problem), stacklevel=2)
+
+    def _is_selection(self) -> bool:
+        """Whether only part of the suite was to run."""
+        option = self._config.option
+        narrowed = option.keyword or option.markexpr or getattr(option, "lf", False)
+        return bool(narrowed) or any("::" in arg for arg in self._config.args)
+
+    def _prices(self) -> dict[str, Any]:
+        from pytest_tiers.pricing import list_price
+
+        return {
+            tier.name: list_price(tier)
+            for tier in self._settings.ladder.tiers
+            if not tier.is_current
+        }
+
+    def _fail_for_what_was_learnt_late(self, session: pytest.Session) -> None:
+        """A no-call that shows only when later trials are known fails the run all the same."""
+        assert self.summary is not None
+        late = [
+            trial
+            for trial in self.summary.trials
+            if trial.outcome == "no-call" and trial.nodeid not in self._failed_in_run
+        ]
+        if late and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write_reports(self, summary: RunSummary) -> None:
+        from pytest_tiers.reports import json
+
+        for path in self._settings.reports:
+            try:
+                json.write(summary, path)
+            except ConfigurationError as error:
+                self._config.issue_config_time_warning(TiersWarning(str(error)), stacklevel=2)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the summary."""
+        if self.summary is None:
+            return
+        from pytest_tiers.reports.terminal import summary_lines
+
+        verbosity = self._config.get_verbosity()
+        if verbosity >= 0:
+            terminalreporter.section("tiers")
+        width = terminalreporter._tw.fullwidth
+        for text, markup in summary_lines(self.summary, width=width, verbosity=verbosity):
+            terminalreporter.write_line(text, **markup)
+
+
+def _commit(root: Path) -> str | None:
+    """The commit that is checked out, None outside git."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+        return found.stdout.strip()
+    return None

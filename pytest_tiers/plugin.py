@@ -1,0 +1,71 @@
+"""pytest's hooks; each hands its work to the object that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_tiers import hookspecs, markers, options
+from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.fixtures import tier
+from pytest_tiers.override.keys import PlaceholderKey
+from pytest_tiers.session import TierSession
+
+__all__ = ["tier"]
+
+#: Everything of ours in this pytest session.
+SESSION = pytest.StashKey[TierSession]()
+#: The placeholder for a missing key.
+PLACEHOLDER = pytest.StashKey[PlaceholderKey]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    placeholder = early_config.stash[PLACEHOLDER] = PlaceholderKey()
+    if options.wants_placeholder(args, early_config.inipath, early_config.rootpath):
+        placeholder.put()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", markers.DESCRIPTION)
+    try:
+        config.stash[SESSION] = TierSession(config, config.stash[PLACEHOLDER])
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, Any, Any]:
+    result = yield
+    metafunc.config.stash[SESSION].collection.parametrize(metafunc)
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, Any, Any]:
+    result = yield
+    try:
+        config.stash[SESSION].arrange(session, items)
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
+    return result
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return config.stash[SESSION].attainable()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SESSION in config.stash:
+        config.stash[SESSION].close()

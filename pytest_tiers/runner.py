@@ -1,0 +1,298 @@
+"""Runs trials: gives each its tape and its calls, and judges it when its test has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tiers.cassettes.library import Library
+from pytest_tiers.cassettes.matching import Matcher
+from pytest_tiers.cassettes.names import CassetteFile, cassette_file
+from pytest_tiers.cassettes.scrub import Scrubber
+from pytest_tiers.cassettes.tape import Tape, TapeLabel
+from pytest_tiers.cassettes.transports import patched
+from pytest_tiers.collection import TRIAL, PlannedTrial
+from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
+from pytest_tiers.fixtures import ACTIVE
+from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
+from pytest_tiers.override.active import ActiveTrial, CallRules
+from pytest_tiers.override.keys import PlaceholderKey
+from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
+from pytest_tiers.pricing import Budget
+from pytest_tiers.records import Trial
+from pytest_tiers.settings import Settings
+from pytest_tiers.verdicts import NO_CALL
+
+#: The outcome and reason of a trial whose test has ended.
+JUDGED = pytest.StashKey[Trial]()
+
+
+class Runner:
+    """A plugin object, registered when a session has trials."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        trials: Sequence[PlannedTrial],
+        placeholder: PlaceholderKey,
+        budget: Budget,
+    ) -> None:
+        self._config, self._settings, self._placeholder = config, settings, placeholder
+        self.library = Library()
+        self._trials = trials
+        self._files = {(trial.function, trial.tier.name): self._file(trial) for trial in trials}
+        self.roots = list(dict.fromkeys(file.root for file in self._files.values()))
+        tiers = (*settings.ladder.tiers, settings.default_tier)
+        base_urls = [tier.base_url for tier in tiers if tier.base_url]
+        self._router = TrialRouter(base_urls, settings.ignore_hosts)
+        self._matcher = Matcher(settings.ignore, self._normalise)
+        self._rules = CallRules(
+            replaces=settings.replaces,
+            root=config.rootpath,
+            is_test_file=self._is_test_file,
+            budget=budget,
+            stopped={},
+            largest_use={},
+        )
+        self._cases_with_calls: set[tuple[str, str]] = set()
+        self._patches = contextlib.ExitStack()
+
+    def _file(self, trial: PlannedTrial) -> CassetteFile:
+        base = self._settings.base or self._config.rootpath
+        return cassette_file(
+            self._settings.cassettes, base, trial.path, trial.in_test, trial.tier.name
+        )
+
+    def _normalise(self, request: dict[str, Any]) -> None:
+        self._config.hook.pytest_tiers_normalise_request(request=request)
+
+    def _is_test_file(self, path: Path) -> bool:
+        patterns = self._config.getini("python_files")
+        return path.name == "conftest.py" or any(path.match(pattern) for pattern in patterns)
+
+    def start(self) -> None:
+        """Bring in what a killed run left, and watch the HTTP libraries from now on."""
+        self.library.fold(self.roots)
+        self._patches.enter_context(patched(self._router))
+
+    def stop(self) -> None:
+        """Leave the HTTP libraries as they were."""
+        self._patches.close()
+        self.library.close()
+
+    @property
+    def strays(self) -> Sequence[str]:
+        """URLs of model calls that were made while no test ran."""
+        return self._router.strays
+
+    def check_keys(self, environment: dict[str, str]) -> None:
+        """See before the first call that tiers which must record have their keys.
+
+        Raises ConfigurationError naming the variables.
+        """
+        if self._settings.record == "none":
+            return
+        missing = {
+            tier.name: tier.api_key_env
+            for tier in self._settings.ladder.tiers
+            if tier.api_key_env and not environment.get(tier.api_key_env)
+        }
+        needed = {
+            trial.tier.name
+            for trial in self._trials
+            if trial.tier.name in missing and not self._is_replayed(trial)
+        }
+        if needed:
+            listed = "; ".join(f'tier "{name}" needs {missing[name]}' for name in sorted(needed))
+            raise ConfigurationError(
+                f"recording: {listed}, which is not set. Set it, leave the tier out of --tiers, "
+                "or replay what there is with --tiers-record=none."
+            )
+
+    def _is_replayed(self, trial: PlannedTrial) -> bool:
+        """Whether a trial will most likely be answered from its recording."""
+        if self._settings.record == "all":
+            return False
+        with contextlib.suppress(CassetteError):
+            cassette = self.library.cassette(self._files[trial.function, trial.tier.name].path)
+            key = (trial.case_in_function, trial.sample)
+            return cassette is not None and key in cassette.recordings
+        return True  # a damaged cassette is never recorded over unasked
+
+    def _tape(self, trial: PlannedTrial) -> Tape:
+        file = self._files[trial.function, trial.tier.name]
+        others = []
+        if trial.tier.is_current:
+            start = file.path.name.removesuffix("[current].yaml")
+            for path in sorted(file.path.parent.glob("*.yaml")):
+                if path != file.path and path.name.startswith(f"{start}["):
+                    with contextlib.suppress(CassetteError):
+                        others.append(self.library.cassette(path))
+        label = TapeLabel(
+            file, trial.function, trial.tier.name, trial.case_in_function, trial.sample
+        )
+        key_variables = [tier.api_key_env for tier in self._settings.ladder.tiers]
+        return Tape(
+            self.library,
+            label,
+            self._settings.record,
+            self._matcher,
+            Scrubber(filter(None, key_variables)),
+            [other for other in others if other is not None],
+        )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Own every call that is made while the item runs."""
+        self._router.item_is_running = True
+        if TRIAL not in item.stash:
+            try:
+                return (yield)
+            finally:
+                self._router.item_is_running = False
+        trial = item.stash[TRIAL]
+        self._placeholder.put()
+        active = ActiveTrial(trial.tier, trial.prompt, self._tape(trial), self._rules)
+        item.stash[ACTIVE] = self._router.active = active
+        try:
+            return (yield)
+        finally:
+            self._router.active = None
+            self._router.item_is_running = False
+            self._placeholder.take_away()
+            judged = item.stash.get(JUDGED, None)
+            active.tape.finish(complete=judged is not None and judged.outcome != "error")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        """Know when a fixture that several trials share is being set up."""
+        if fixturedef.scope == "function":
+            return (yield)
+        outer, self._router.shared_fixture = self._router.shared_fixture, fixturedef.argname
+        try:
+            return (yield)
+        finally:
+            self._router.shared_fixture = outer
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Judge the trial when its test has ended, and let the report show it."""
+        report = yield
+        active = item.stash.get(ACTIVE, None)
+        if active is None:
+            return report
+        judged = item.stash.get(JUDGED, None)
+        if judged is None and self._has_ended(report):
+            judged = self._judge(item, active, report, call)
+            item.stash[JUDGED] = judged
+            _show(report, judged, call, self._settings.comparison)
+        elif judged is not None and len(active.calls) > len(judged.calls):
+            judged = self._with_calls(judged, active)
+        if judged is not None:
+            report.pytest_tiers = judged.to_builtins()  # type: ignore[attr-defined]
+        return report
+
+    @staticmethod
+    def _has_ended(report: pytest.TestReport) -> bool:
+        """Whether this report tells how the test ended; a skipped test is no trial."""
+        is_expected_failure = hasattr(report, "wasxfail")
+        if report.skipped and not is_expected_failure:
+            return False
+        return report.when == "call" or (report.when == "setup" and not report.passed)
+
+    def _judge(
+        self,
+        item: pytest.Item,
+        active: ActiveTrial,
+        report: pytest.TestReport,
+        call: pytest.CallInfo[Any],
+    ) -> Trial:
+        planned = item.stash[TRIAL]
+        outcome, reason = judge(_end(report), _message(call), self._evidence(item, active))
+        case = (planned.prompt, planned.case)
+        called = any(made.left_alone is None for made in active.calls)
+        if called:
+            self._cases_with_calls.add(case)
+        elif outcome in ("passed", "missed") and case in self._cases_with_calls:
+            outcome, reason = "no-call", NO_CALL
+        settings = planned.settings
+        return Trial(
+            prompt=planned.prompt,
+            case=planned.case,
+            tier=planned.tier.name,
+            sample=planned.sample,
+            outcome=outcome,
+            nodeid=item.nodeid,
+            reason=reason,
+            replayed=bool(active.calls) and all(made.replayed for made in active.calls),
+            calls=tuple(active.calls),
+            answer=active.last_answer,
+            output=active.output,
+            has_output=active.has_output,
+            stale=active.stale,
+            budget=active.out_of_budget,
+            expects_call=planned.uses_tier_fixture,
+            file=str(self._files[planned.function, planned.tier.name].root),
+            settings={
+                "margin": settings.margin,
+                "min_pass_rate": settings.min_pass_rate,
+                "monthly_runs": settings.monthly_runs,
+                "cases": planned.cases,
+                "reachable": planned.reachable,
+            },
+        )
+
+    def _evidence(self, item: pytest.Item, active: ActiveTrial) -> WireEvidence:
+        """The wire's evidence, and the answers that the trial got from a shared fixture."""
+        wire = active.wire
+        fixtures = getattr(item, "fixturenames", ())
+        shared = sorted(self._router.shared_answers.intersection(fixtures))
+        reasons = tuple(map(shared_fixture_reason, shared))
+        return dataclasses.replace(wire, errors=(*reasons, *wire.errors))
+
+    @staticmethod
+    def _with_calls(judged: Trial, active: ActiveTrial) -> Trial:
+        """The trial with the calls of its teardown, which were paid for too."""
+        return dataclasses.replace(judged, calls=tuple(active.calls))
+
+
+def _end(report: pytest.TestReport) -> TestEnd:
+    if report.passed:
+        return "passed"
+    return "setup" if report.when == "setup" else "call"
+
+
+def _message(call: pytest.CallInfo[Any]) -> str | None:
+    """The first line of what the test failed with."""
+    if call.excinfo is None:
+        return None
+    return call.excinfo.exconly(tryshort=True).partition("\n")[0]
+
+
+def _show(
+    report: pytest.TestReport, trial: Trial, call: pytest.CallInfo[Any], comparison: bool
+) -> None:
+    """Let pytest's report say what the trial's outcome means in this kind of run."""
+    reason = trial.reason or ""
+    if trial.budget:
+        report.outcome = "skipped"
+        report.longrepr = (*report.location[:1], report.location[1] or 0, f"Skipped: {reason}")
+    elif trial.outcome in ("missed", "unsupported") and comparison:
+        report.outcome = "skipped"
+        report.wasxfail = reason
+    elif trial.outcome in ("error", "no-call"):
+        refused = call.excinfo is not None and isinstance(call.excinfo.value, CallRefused)
+        if report.passed or refused or hasattr(report, "wasxfail"):
+            report.longrepr = f"{trial.outcome}: {reason}"
+        else:
+            report.sections.append(("pytest-tiers", f"{trial.outcome}: {reason}"))
+        report.__dict__.pop("wasxfail", None)
+        report.outcome = "failed"
