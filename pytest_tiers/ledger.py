@@ -33,6 +33,7 @@ class Ledger:
         self._failed_in_run: set[str] = set()
         self.runner: Runner | None = None
         self.summary: RunSummary | None = None
+        self.usage_error: str | None = None
 
     @property
     def _is_worker(self) -> bool:
@@ -62,6 +63,8 @@ class Ledger:
             self._warn_of_strays(self.runner.strays)
         if self._is_worker:
             return
+        if self.usage_error is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
         self._fold()
         if not self._trials or self._config.option.collectonly:
             return
@@ -130,7 +133,9 @@ class Ledger:
                 self._config.issue_config_time_warning(TiersWarning(str(error)), stacklevel=2)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the summary."""
+        """Print the summary, or what kept the workers from working."""
+        if self.usage_error is not None:
+            terminalreporter.write_line(f"ERROR: {self.usage_error}", red=True)
         if self.summary is None:
             return
         from pytest_tiers.reports.terminal import summary_lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from pytest_tiers import options
 from pytest_tiers.collection import SETTINGS, Collection
+from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.fixtures import CLIENTS, Clients
 from pytest_tiers.ledger import Ledger
 from pytest_tiers.override.keys import PlaceholderKey
@@ -18,6 +20,8 @@ from pytest_tiers.summary import PlannedPrompt, attainable
 
 #: The key of xdist's ``workerinput`` under which workers find the run's spending ledger.
 _SPENDING = "pytest_tiers_spending"
+#: The key of xdist's ``workeroutput`` under which a worker says what it cannot work with.
+_PROBLEM = "pytest_tiers_problem"
 
 
 class TierSession:
@@ -51,8 +55,15 @@ class TierSession:
 
         Raises ConfigurationError for what was found wrong in collection.
         """
-        self.collection.arrange(session, items)
         config = self._config
+        try:
+            self.collection.arrange(session, items)
+        except ConfigurationError as error:
+            if not hasattr(config, "workerinput"):
+                raise
+            # A usage error in a worker would show as a crash: the controller says it instead.
+            config.workeroutput[_PROBLEM] = str(error)  # type: ignore[attr-defined]  # xdist adds it
+            items.clear()
         if not self.collection.trials or config.option.collectonly:
             return
         from pytest_tiers.pricing import Budget
@@ -80,18 +91,10 @@ class TierSession:
         from pytest_tiers.reports.terminal import attainable_line
 
         best = attainable(plan, self.settings.margin, self.settings.confidence)
-        return [
-            "tiers: "
-            + attainable_line(
-                prompts=best.prompts,
-                can_be_safe=best.safe,
-                cases_needed=best.cases_needed,
-                margin=self.settings.margin,
-                can_match=best.matches,
-                samples=self.settings.samples,
-                one_case=best.one_case,
-            )
-        ]
+        line = attainable_line(
+            **dataclasses.asdict(best), margin=self.settings.margin, samples=self.settings.samples
+        )
+        return [f"tiers: {line}"]
 
     def _plan(self) -> list[PlannedPrompt]:
         trials = {trial.prompt: trial for trial in self.collection.trials}
@@ -120,3 +123,9 @@ class _ForWorkers:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker where the run counts its spending."""
         node.workerinput[_SPENDING] = str(self._session.spending)
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Learn what a worker could not work with."""
+        problem = getattr(node, "workeroutput", {}).get(_PROBLEM)
+        if problem is not None:
+            self._session.ledger.usage_error = problem
