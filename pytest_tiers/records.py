@@ -9,18 +9,26 @@ from typing import Any, Literal
 
 Outcome = Literal["passed", "missed", "unsupported", "error", "no-call"]
 
+#: The fields of a call that are Decimals, and text as builtins.
+_MONEY = ("cost_usd", "reported_cost_usd", "uncached_cost_usd")
+
 #: Outcomes that say something about the model; the others never count as evidence.
 ANSWERED: frozenset[str] = frozenset({"passed", "missed", "unsupported"})
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one call. ``input`` includes ``cached_input``, ``output`` includes ``reasoning``."""
+    """Tokens of one call. ``input`` includes ``cached_input``, ``output`` includes ``reasoning``.
+
+    ``cache_write`` is the part of ``input`` that was written to the provider's cache, which
+    some models bill above the input price.
+    """
 
     input: int
     cached_input: int
     output: int
     reasoning: int
+    cache_write: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,8 @@ class Call:
     ``cost_usd`` None means unpriced (never 0). ``seconds`` and ``recorded_at`` (ISO 8601, UTC)
     are those of the recording. ``left_alone`` says why the call was not rewritten, None where
     it was. ``reported_cost_usd`` is the provider's own figure, where it gives one.
+    ``uncached_cost_usd`` is what the call costs where no input token is cached: the fair figure
+    for comparing tiers, whose caches were warm by chance.
     """
 
     model_asked: str | None
@@ -49,11 +59,12 @@ class Call:
     left_alone: str | None = None
     replayed: bool = False
     error: str | None = None
+    uncached_cost_usd: Decimal | None = None
 
     def to_builtins(self) -> dict[str, Any]:
         """The call as builtins only (money as str)."""
         plain = asdict(self)
-        for key in ("cost_usd", "reported_cost_usd"):
+        for key in _MONEY:
             plain[key] = None if plain[key] is None else str(plain[key])
         return plain
 
@@ -61,7 +72,7 @@ class Call:
     def from_builtins(cls, plain: Mapping[str, Any]) -> Call:
         """The call that `to_builtins` wrote."""
         fields = dict(plain)
-        for key in ("cost_usd", "reported_cost_usd"):
+        for key in _MONEY:
             fields[key] = None if fields[key] is None else Decimal(fields[key])
         if fields["tokens"] is not None:
             fields["tokens"] = Tokens(**fields["tokens"])

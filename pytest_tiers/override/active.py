@@ -261,7 +261,9 @@ class ModelCall:
         trial, rules = self._trial, self._trial.rules
         trial.calls.append(call)
         if self._reservation is not None:
-            rules.budget.settle(self._reservation, call.cost_usd)
+            # No provider bills a request that it refused or failed.
+            spent = call.cost_usd if reading == "answer" else Decimal(0)
+            rules.budget.settle(self._reservation, spent)
         reason = f"{wire.status} from {call.model}: {answer.error_message or 'no message'}"
         if reading == "error":
             trial.note_failure(self._request, reason)
@@ -278,9 +280,7 @@ class ModelCall:
                 rules.largest_use[used] = _larger(rules.largest_use.get(used), answer.tokens)
 
     def _price(self, answer: Answer, wire: WireAnswer, *, uncached: bool = False) -> Decimal | None:
-        """USD of an answer; None where its tokens are not all that is paid for."""
-        if answer.billed_apart:
-            return None
+        """USD of an answer; None where it is unknown."""
         return price_of(
             answer.tokens,
             self._priced_as,
@@ -290,6 +290,7 @@ class ModelCall:
             service_tier=answer.service_tier,
             base_url=self._request.url,
             uncached=uncached,
+            billed_apart=answer.billed_apart,
         )
 
     def failed(self, reason: str) -> None:

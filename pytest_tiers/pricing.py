@@ -1,0 +1,487 @@
+"""What calls cost in USD, exactly, and the one ledger that keeps a run below its limits."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, Context, Decimal, localcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tiers.errors import BudgetReached
+from pytest_tiers.records import Tokens
+from pytest_tiers.tiers import BUILT_IN, Price, Tier
+
+if TYPE_CHECKING:
+    from genai_prices.types import MatchLogic, PriceCalculation, TieredPrices
+
+#: Enough digits for exact sums, whatever precision the application under test has set.
+_EXACT = Context(prec=80)
+
+#: Service tiers that are billed at the standard price; ``on_demand`` is Groq's word for it.
+_STANDARD = frozenset({None, "", "auto", "default", "standard", "on_demand"})
+
+#: The date of a snapshot at the end of a model name.
+_DATE = re.compile(r"-20\d\d-?\d\d-?\d\d$")
+
+#: A date or a short version (``-0613``, ``-2506``, ``-001``) at the end of a model name.
+_VERSION = re.compile(r"-(20\d\d-?\d\d-?\d\d|\d{3,4})$")
+
+#: Largest context window assumed where the model's own is unknown, in tokens.
+_LARGEST_CONTEXT = 1_048_576
+
+#: Output assumed for a prompt's first call when the request sets no limit, in tokens.
+_FIRST_OUTPUT = 4_096
+
+#: How many times the measured use another call of the same prompt may need.
+_HEADROOM = 4
+
+#: Seconds that a call may wait for the ledger while other workers write.
+_LEDGER_TIMEOUT = 60.0
+
+
+# Prices
+
+
+def price_of(
+    tokens: Tokens | None,
+    tier: Tier,
+    *,
+    answered_by: str | None,
+    sent: str | None = None,
+    recorded_at: datetime | str | None = None,
+    service_tier: str | None = None,
+    base_url: str | None = None,
+    uncached: bool = False,
+    billed_apart: bool = False,
+) -> Decimal | None:
+    """The cost of one call in USD, or None where it is unknown (never 0 for unknown).
+
+    The tier's own ``price`` counts, else its ``price_as``, else what genai-prices lists at
+    ``recorded_at`` (ISO 8601; without a zone UTC; None: now) for the model that answered, or
+    the model ``sent`` where the answer names none or a snapshot of it. ``base_url`` (else the
+    tier's) tells the provider; at an unknown host, such as a gateway, the name alone does.
+    ``uncached`` prices all input at the uncached price, to compare tiers whose caches were not
+    equally warm.
+
+    A listed name must match whole, or but for its date or version (``gpt-5.4-2026-03-05``):
+    genai-prices matches some models by a part of the name, and a wrong price is worse than
+    none. A service tier for which nothing is listed at that time is unknown too, and so is a
+    call that was ``billed_apart`` for more than tokens (`pytest_tiers.usage.Answer`).
+    """
+    if tokens is None or billed_apart:
+        return None
+    if uncached:
+        tokens = replace(tokens, cached_input=0, cache_write=0)
+    query = _Query(tier, answered_by, sent, recorded_at, service_tier, base_url)
+    return _price(tokens, query)
+
+
+def list_price(tier: Tier, at: datetime | str | None = None) -> dict[str, str | None] | None:
+    """The tier's price for a report: USD per million tokens as text, and where it comes from.
+
+    None where it is unknown, and for `CURRENT`, which has no model of its own. ``cached_input``
+    None means that cached input costs as much as other input. Where the price rises with the
+    length of the input, it is that of a short one.
+    """
+    if tier.price is not None:
+        built_in = BUILT_IN.get(tier.name)
+        is_ours = built_in is not None and built_in.price == tier.price
+        return _price_entry(tier.price, "built in" if is_ours else "configuration")
+    # One token of each: a model with a price for only one of them is unknown.
+    found = _find(Tokens(1, 0, 1, 0), _Query(tier, tier.model, at=at))
+    if found is None:
+        return None
+    from genai_prices import __version__
+
+    listed = found.model_price
+    price = Price(
+        input=_base(listed.input_mtok) or Decimal(0),
+        output=_base(listed.output_mtok) or Decimal(0),
+        cached_input=_base(listed.cache_read_mtok),
+    )
+    source = f"genai-prices {__version__}"
+    return _price_entry(price, f"as {tier.price_as}, {source}" if tier.price_as else source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What decides the price of a token, beside the tokens."""
+
+    tier: Tier
+    answered_by: str | None
+    sent: str | None = None
+    at: datetime | str | None = None
+    service_tier: str | None = None
+    base_url: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names to price by, best first."""
+        if self.tier.price_as is not None:
+            return [self.tier.price_as]
+        sent = self.sent or self.tier.model
+        if not self.answered_by:
+            return [sent] if sent else []
+        if sent and _VERSION.sub("", self.answered_by) == sent:
+            return [self.answered_by, sent]
+        return [self.answered_by]
+
+    @property
+    def provider_url(self) -> str | None:
+        """The URL that tells the provider, None where the name alone has to."""
+        url = None if self.tier.price_as is not None else self.base_url or self.tier.base_url
+        return url if _is_known_host(url) else None
+
+    @property
+    def when(self) -> datetime:
+        """The time whose prices count. Raises ValueError where it is not ISO 8601."""
+        when = datetime.fromisoformat(self.at) if isinstance(self.at, str) else self.at
+        return when or datetime.now(UTC)
+
+    @property
+    def context(self) -> dict[str, str] | None:
+        """genai-prices' context of the service tier; None at the standard price."""
+        if self.service_tier in _STANDARD:
+            return None
+        if self.service_tier == "batch":
+            return {"processing": "batch"}
+        return {"service_tier": str(self.service_tier)}
+
+
+def _price(tokens: Tokens, query: _Query) -> Decimal | None:
+    price = query.tier.price
+    if price is None:
+        found = _find(tokens, query)
+        return None if found is None else found.total_price
+    cached = price.input if price.cached_input is None else price.cached_input
+    with localcontext(_EXACT):
+        full = price.input * (tokens.input - tokens.cached_input) + price.output * tokens.output
+        return (full + cached * tokens.cached_input) / 1_000_000
+
+
+def _find(tokens: Tokens, query: _Query) -> PriceCalculation | None:
+    """genai-prices' answer for the first name that it really knows."""
+    for name in query.names:
+        for spelling in dict.fromkeys((name, _DATE.sub("", name))):
+            try:
+                found = _calculate(tokens, spelling, query)
+            except (LookupError, ValueError):
+                continue
+            if _is_listed(spelling, found):
+                return found if _is_priced(tokens, found, query) else None
+    return None
+
+
+def _calculate(tokens: Tokens, name: str, query: _Query) -> PriceCalculation:
+    """What genai-prices says; it reads the prices that came with it, never the network."""
+    from genai_prices import Usage, calc_price
+
+    with localcontext(_EXACT):
+        return calc_price(
+            Usage(
+                input_tokens=tokens.input,
+                cache_read_tokens=tokens.cached_input,
+                cache_write_tokens=tokens.cache_write,
+                output_tokens=tokens.output,
+            ),
+            name,
+            provider_api_url=query.provider_url,
+            genai_request_timestamp=query.when,
+            price_context=query.context,
+        )
+
+
+def _is_known_host(url: str | None) -> bool:
+    from genai_prices.data_snapshot import get_snapshot
+
+    if url is None:
+        return False
+    try:
+        get_snapshot().find_provider(None, None, url)
+    except LookupError:
+        return False
+    return True
+
+
+def _is_listed(name: str, found: PriceCalculation) -> bool:
+    """Whether the match is by the whole name, not by a mere part of it."""
+    listed = {found.model.id.lower(), *_spelled_out(found.model.match)}
+    return name.lower() in listed or _VERSION.sub("", name.lower()) in listed
+
+
+def _spelled_out(match: MatchLogic) -> Iterator[str]:
+    """The names in a match: whole ones, and those that it takes for a beginning or an end."""
+    from genai_prices import types
+
+    if isinstance(match, types.ClauseOr):
+        for clause in match.or_:
+            yield from _spelled_out(clause)
+    elif isinstance(match, types.ClauseEquals):
+        yield match.equals.lower()
+    elif isinstance(match, types.ClauseStartsWith):
+        yield match.starts_with.lower()
+    elif isinstance(match, types.ClauseEndsWith):
+        yield match.ends_with.lower()
+
+
+def _is_priced(tokens: Tokens, found: PriceCalculation, query: _Query) -> bool:
+    """Whether all that was used has a price: genai-prices counts what has none as 0."""
+    listed = found.model_price
+    if tokens.input and listed.input_mtok is None:
+        return False
+    if tokens.output and listed.output_mtok is None:
+        return False
+    return query.context is None or _has_variant(found, query.context, query.when)
+
+
+def _has_variant(found: PriceCalculation, context: dict[str, str], when: datetime) -> bool:
+    """Whether genai-prices applied a price for the context; else it takes the standard one.
+
+    It does so for unknown service tiers, before the date of the variant, and where one provider
+    borrows the prices of another (Azure).
+    """
+    if not any(model is found.model for model in found.provider.models):
+        return False
+    return any(
+        variant.when.items() <= context.items()
+        and (variant.constraint is None or variant.constraint.active(when))
+        for variant in found.model.price_variants or ()
+    )
+
+
+def _base(price: Decimal | TieredPrices | None) -> Decimal | None:
+    return price if price is None or isinstance(price, Decimal) else price.base
+
+
+def _price_entry(price: Price, source: str) -> dict[str, str | None]:
+    cached = None if price.cached_input is None else _plain(price.cached_input)
+    return {
+        "input": _plain(price.input),
+        "cached_input": cached,
+        "output": _plain(price.output),
+        "source": source,
+    }
+
+
+def _plain(amount: Decimal) -> str:
+    """An amount without exponent, to the cent or as exact as it is: 0.20, 0.028."""
+    exponent = amount.normalize(_EXACT).as_tuple().exponent
+    places = max(2, -exponent) if isinstance(exponent, int) else 2
+    return f"{amount:.{places}f}"
+
+
+# What a request may cost
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request may cost at most, in USD.
+
+    ``usd`` is None where the tier cannot be priced, or nothing bounds the input. ``bounded`` is
+    False where neither the request nor an earlier call limits the output: ``usd`` then assumes
+    4,096 tokens of it, and the call should go alone.
+    """
+
+    usd: Decimal | None
+    bounded: bool
+
+
+def estimate(
+    body: bytes,
+    tier: Tier,
+    *,
+    endpoint: str,
+    sent: str | None = None,
+    base_url: str | None = None,
+    measured: Tokens | None = None,
+) -> Estimate:
+    """What a request as it will be sent may cost at most, at today's prices.
+
+    Input: half the body's bytes, but no more than the model's context window. Tokenizers take
+    3 to 4 bytes of English, JSON or Chinese for a token; only random text comes near 2. Attached
+    images count far too much this way, until the context window caps them.
+    Output: the request's own token limit, else 4 times ``measured``, the largest use of this
+    prompt on this tier so far. Where the request continues a conversation that the provider
+    keeps, its earlier turns count as 4 times ``measured`` too.
+    """
+    request = _json_object(body)
+    output = 0 if endpoint == "embeddings" else _output_limit(request)
+    if output is None and measured is not None:
+        output = _HEADROOM * measured.output
+    taken = len(body) // 2 + 1
+    if request.get("previous_response_id") or request.get("conversation"):
+        if measured is None:
+            return Estimate(None, bounded=False)
+        taken += _HEADROOM * (measured.input + measured.output)
+    service_tier = request.get("service_tier")
+    query = _Query(
+        tier,
+        sent,
+        service_tier=service_tier if isinstance(service_tier, str) else None,
+        base_url=base_url,
+    )
+    taken = min(taken, _context_window(query))
+    most = Tokens(taken, 0, _FIRST_OUTPUT if output is None else output, 0)
+    return Estimate(_price(most, query), bounded=output is not None)
+
+
+def _output_limit(request: dict[str, Any]) -> int | None:
+    """The request's limit of output tokens, for all the answers that it asks for."""
+    for key in ("max_completion_tokens", "max_output_tokens", "max_tokens"):
+        limit = request.get(key)
+        if type(limit) is int and limit > 0:
+            answers = [request.get(each) for each in ("n", "best_of")]
+            return limit * max([1, *(each for each in answers if type(each) is int)])
+    return None
+
+
+def _context_window(query: _Query) -> int:
+    found = None if query.tier.price is not None else _find(Tokens(1, 0, 0, 0), query)
+    return (found.model.context_window if found else None) or _LARGEST_CONTEXT
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+# The ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a run has spent so far, in USD; ``unpriced`` of the ``calls`` have no known cost.
+
+    ``reserved`` is what calls under way may cost at most; ``calls`` includes them.
+    """
+
+    spent: Decimal
+    reserved: Decimal
+    calls: int
+    unpriced: int
+
+
+class Budget:
+    """One ledger for the whole run, shared by all workers through a SQLite file.
+
+    Every call is reserved before it is sent and settled or released afterwards, so that calls
+    under way in several threads and processes cannot pass the limits together. Any thread may
+    use it: each operation is one transaction on a connection of its own. The file is created
+    when it is first needed; a run starts with a new one.
+    """
+
+    def __init__(self, path: Path, max_cost: Decimal, max_calls: int | None = None) -> None:
+        """``max_cost`` is in USD. With ``max_calls``, unpriced calls are allowed too."""
+        self._path = path
+        self._max_cost = max_cost
+        self._max_calls = max_calls
+
+    def reserve(self, key: str, usd: Decimal | None, what: str = "this call") -> None:
+        """Set aside what the call ``key`` may cost at most; None where it cannot be priced.
+
+        ``what`` names the call in the message. Raises `BudgetReached` where the run could pass
+        a limit, and ValueError where the key is reserved already.
+        """
+        with self._transaction() as ledger:
+            if ledger.execute("SELECT 1 FROM reserved WHERE key = ?", [key]).fetchone():
+                raise ValueError(f"{key!r} is reserved already")
+            self._check(_spending(ledger), usd, what)
+            ledger.execute("INSERT INTO reserved VALUES (?, ?)", [key, _text(usd)])
+
+    def settle(self, key: str, usd: Decimal | None) -> None:
+        """Replace a reservation by the real cost in USD.
+
+        None (an answer without usage) counts as much as was reserved, and the call as unpriced.
+        Raises KeyError where the key is not reserved.
+        """
+        with self._transaction() as ledger:
+            reserved = _take(ledger, key)
+            cost = reserved if usd is None else usd
+            with localcontext(_EXACT):
+                spent = _spending(ledger).spent + (cost or 0)
+            ledger.execute(
+                "UPDATE totals SET spent = ?, calls = calls + 1, unpriced = unpriced + ?",
+                [str(spent), usd is None],
+            )
+
+    def release(self, key: str) -> None:
+        """Give a reservation back: the call was not made. Raises KeyError as `settle` does."""
+        with self._transaction() as ledger:
+            _take(ledger, key)
+
+    def spending(self) -> Spending:
+        """What all workers have spent and reserved so far."""
+        with self._transaction() as ledger:
+            return _spending(ledger)
+
+    def _check(self, so_far: Spending, usd: Decimal | None, what: str) -> None:
+        if self._max_calls is not None and so_far.calls >= self._max_calls:
+            raise BudgetReached(
+                f"{what} was not made: the limit of {self._max_calls} calls is reached. "
+                f"Raise it with --tiers-max-calls={max(2 * self._max_calls, 1)}."
+            )
+        if usd is None:
+            if self._max_calls is not None:
+                return
+            raise BudgetReached(
+                f"{what} was not made: it cannot be priced, so that --tiers-max-cost cannot "
+                "limit it. Give its tier a `price` or `price_as`, or limit the number of calls "
+                "with --tiers-max-calls=N."
+            )
+        with localcontext(_EXACT):
+            committed = so_far.spent + so_far.reserved
+            if committed + usd <= self._max_cost:
+                return
+            enough = (2 * (committed + usd)).quantize(Decimal("0.01"), ROUND_CEILING)
+        raise BudgetReached(
+            f"{what} was not made: it could cost up to ${usd:.6f}, and of the limit of "
+            f"${_plain(self._max_cost)} ${so_far.spent:.6f} is spent and ${so_far.reserved:.6f} "
+            f"reserved for calls under way. Raise it with --tiers-max-cost={enough}."
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that excludes all others; closing without COMMIT takes it back."""
+        connection = sqlite3.connect(self._path, timeout=_LEDGER_TIMEOUT, isolation_level=None)
+        with closing(connection) as ledger:
+            # The file need not survive a power cut, only a killed process.
+            ledger.execute("PRAGMA synchronous = OFF")
+            ledger.execute("BEGIN IMMEDIATE")
+            ledger.execute("CREATE TABLE IF NOT EXISTS reserved (key TEXT PRIMARY KEY, usd TEXT)")
+            ledger.execute(
+                "CREATE TABLE IF NOT EXISTS totals (id INTEGER PRIMARY KEY CHECK (id = 1), "
+                "spent TEXT NOT NULL, calls INTEGER NOT NULL, unpriced INTEGER NOT NULL)"
+            )
+            ledger.execute("INSERT OR IGNORE INTO totals VALUES (1, '0', 0, 0)")
+            yield ledger
+            ledger.execute("COMMIT")
+
+
+def _spending(ledger: sqlite3.Connection) -> Spending:
+    spent, calls, unpriced = ledger.execute("SELECT spent, calls, unpriced FROM totals").fetchone()
+    under_way = [usd for (usd,) in ledger.execute("SELECT usd FROM reserved")]
+    with localcontext(_EXACT):
+        reserved = sum((Decimal(usd) for usd in under_way if usd is not None), Decimal(0))
+    return Spending(Decimal(spent), reserved, calls + len(under_way), unpriced)
+
+
+def _take(ledger: sqlite3.Connection, key: str) -> Decimal | None:
+    """Remove a reservation and return its amount."""
+    row = ledger.execute("SELECT usd FROM reserved WHERE key = ?", [key]).fetchone()
+    if row is None:
+        raise KeyError(f"{key!r} is not reserved")
+    ledger.execute("DELETE FROM reserved WHERE key = ?", [key])
+    return None if row[0] is None else Decimal(row[0])
+
+
+def _text(usd: Decimal | None) -> str | None:
+    return None if usd is None else str(usd)
