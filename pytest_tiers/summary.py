@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from itertools import chain, groupby
+from operator import attrgetter, itemgetter
+from typing import Any
 
-from pytest_tiers.records import Tokens, Trial
+from pytest_tiers import statistics, verdicts
+from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.settings import Settings
-from pytest_tiers.verdicts import Comparison
+from pytest_tiers.tiers import CURRENT, Ladder
+from pytest_tiers.verdicts import Comparison, Verdict
+
+#: Why a prompt has no verdict.
+NO_MODEL = "no trial called a model: the answers came from a mock, a cache or an unknown client"
+
+#: Verdicts that do not rule a candidate out.
+_OPEN: frozenset[Verdict] = frozenset({"safe", "matches", "inconclusive"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +37,9 @@ class TierStats:
     """One prompt on one tier. ``cost_usd`` is None where nothing could be priced.
 
     ``cost_per_1000`` is the measured cost of 1,000 runs of the prompt in USD, from the trials
-    whose calls are all priced, at uncached input; None where there is none. ``seconds_p50`` and ``seconds_p95`` are
-    nearest-rank percentiles of recorded seconds per call.
+    whose calls are all priced, at uncached input; None where there is none. A candidate's are
+    the trials whose pair on the flagship is complete and priced too. ``seconds_p50`` and
+    ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call.
     """
 
     trials: int
@@ -69,7 +83,12 @@ class PromptSummary:
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """Cost of 1,000 runs of every priced prompt, in USD: on the flagship, and as recommended."""
+    """Cost of 1,000 runs of every priced prompt, in USD: on the flagship, and as recommended.
+
+    ``share`` is what the recommendations save of the flagship's cost. ``*_per_month`` cover the
+    priced prompts whose monthly runs are known; ``possible_usd_per_month`` is what a month would
+    save if every prompt moved to its cheapest candidate that agrees so far, proven or not.
+    """
 
     flagship_usd_per_1000: Decimal | None
     recommended_usd_per_1000: Decimal | None
@@ -85,8 +104,9 @@ class Savings:
 class RunSummary:
     """All that any report renders; ``trials`` sorted by prompt, case, ladder and sample.
 
-    ``rewritten`` and ``left_alone`` are the call sites (``app/triage.py:3 route``) with the
-    models they asked for.
+    ``rewritten`` and ``left_alone`` are the call sites with the models they asked for:
+    ``app/triage.py:3 route (gpt-5.4)``, ``tests/judge.py:12 grade (as_is: gpt-5.4)``.
+    ``spent_usd`` and ``replayed_usd`` include calls that were left alone.
     """
 
     settings: Settings
@@ -104,3 +124,404 @@ class RunSummary:
     rewritten: tuple[str, ...]
     left_alone: tuple[str, ...]
     trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPrompt:
+    """What a prompt will be tried on; ``margin`` None means that of the run."""
+
+    cases: int
+    samples: int = 1
+    margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attainable:
+    """What a run could show at best, if every candidate always agreed with the flagship.
+
+    Of ``prompts``, ``safe`` have enough cases; ``matches`` have too few, but enough with their
+    samples; ``one_case`` have a single case. ``cases_needed`` is for the run's margin; None
+    where no number is enough.
+    """
+
+    prompts: int
+    safe: int
+    matches: int
+    one_case: int
+    cases_needed: int | None
+
+
+def attainable(plan: Iterable[PlannedPrompt], margin: float, confidence: float) -> Attainable:
+    """Say what a run could show at best, before anything is paid."""
+    plan = list(plan)
+    alpha = 1 - confidence
+
+    def enough(count: int, prompt: PlannedPrompt) -> bool:
+        its_margin = margin if prompt.margin is None else prompt.margin
+        needed = statistics.cases_needed(its_margin, alpha)
+        return needed is not None and count >= needed
+
+    return Attainable(
+        prompts=len(plan),
+        safe=sum(enough(prompt.cases, prompt) for prompt in plan),
+        matches=sum(
+            enough(prompt.cases * prompt.samples, prompt) and not enough(prompt.cases, prompt)
+            for prompt in plan
+        ),
+        one_case=sum(prompt.cases == 1 for prompt in plan),
+        cases_needed=statistics.cases_needed(margin, alpha),
+    )
+
+
+def summarise(
+    trials: Iterable[Trial],
+    settings: Settings,
+    *,
+    created: str,
+    commit: str | None = None,
+    selection: bool = False,
+    unused_recordings: int | None = None,
+    prices: Mapping[str, dict[str, str | None] | None] | None = None,
+) -> RunSummary:
+    """Compute all that a report shows; the order of ``trials`` does not matter.
+
+    ``created`` is the time as ISO 8601 in UTC, ``selection`` whether only part of the suite ran,
+    ``unused_recordings`` None where that is unknown, ``prices`` each tier's price as a report
+    names it. ``Trial.settings`` may say ``margin``, ``min_pass_rate``, ``monthly_runs``,
+    ``cases`` (how many the prompt has) and ``reachable`` (for each candidate, how many prompts
+    of the run have enough cases to become safe).
+    """
+    ladder = settings.ladder
+    settled = verdicts.settle(trials, ladder.flagship)
+    ordered = tuple(sorted(settled, key=_sort_key(ladder)))
+    groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
+    comparisons = _compare(groups, settings)
+    prompts = tuple(
+        _summarise_prompt(prompt, group, comparisons[prompt], settings)
+        for prompt, group in groups.items()
+    )
+    calls = [call for trial in ordered for call in trial.calls]
+    paid = [call for call in calls if not call.replayed]
+    return RunSummary(
+        settings=settings,
+        created=created,
+        commit=commit,
+        selection=selection,
+        ladder=tuple(
+            LadderEntry(tier.name, tier.model, (prices or {}).get(tier.name))
+            for tier in ladder.tiers
+        ),
+        prompts=prompts,
+        savings=_total_savings(prompts),
+        spent_usd=_priced_sum(paid),
+        unpriced_spent_calls=_unpriced(paid),
+        replayed_usd=_priced_sum(call for call in calls if call.replayed),
+        stale_trials=sum(trial.stale for trial in ordered),
+        unused_recordings=unused_recordings,
+        rewritten=_rewritten(ordered),
+        left_alone=_left_alone(calls),
+        trials=ordered,
+    )
+
+
+def _sort_key(ladder: Ladder) -> Callable[[Trial], tuple[str, str, int, str, int]]:
+    """Prompt, case, ladder, sample; tiers outside the ladder (a locked one) come last."""
+    rank = {name: position for position, name in enumerate(ladder.names)}
+
+    def key(trial: Trial) -> tuple[str, str, int, str, int]:
+        position = rank.get(trial.tier, len(rank))
+        return trial.prompt, trial.case, position, trial.tier, trial.sample
+
+    return key
+
+
+def _setting(trials: Iterable[Trial], name: str) -> Any:
+    """A prompt's own setting; its trials agree on it where they name it at all."""
+    said = (trial.settings.get(name) for trial in trials)
+    return next((value for value in said if value is not None), None)
+
+
+def _margin(trials: Iterable[Trial], settings: Settings) -> float:
+    own: float | None = _setting(trials, "margin")
+    return settings.margin if own is None else own
+
+
+def _compare(
+    groups: Mapping[str, tuple[Trial, ...]], settings: Settings
+) -> dict[str, dict[str, Comparison]]:
+    """Every candidate's comparison for each prompt that calls a model."""
+    found: dict[str, dict[str, Comparison]] = {prompt: {} for prompt in groups}
+    if not settings.comparison:
+        return found
+    judged = {prompt: group for prompt, group in groups.items() if verdicts.calls_a_model(group)}
+    for candidate in settings.ladder.candidates:
+        evidence = {
+            prompt: verdicts.gather(
+                group,
+                candidate=candidate.name,
+                flagship=settings.ladder.flagship,
+                margin=_margin(group, settings),
+                alpha=settings.alpha,
+                planned_cases=_setting(group, "cases") or 0,
+            )
+            for prompt, group in judged.items()
+            if any(trial.tier == candidate.name for trial in group)
+        }
+        reachable = _reachable(groups.values(), candidate.name)
+        decided = verdicts.decide(evidence, alpha=settings.alpha, reachable=reachable)
+        for prompt, comparison in decided.items():
+            found[prompt][candidate.name] = comparison
+    return found
+
+
+def _reachable(groups: Iterable[tuple[Trial, ...]], candidate: str) -> int:
+    """How many prompts could become safe, as the run knew beforehand; 0 where it did not say."""
+    said = (trial.settings.get("reachable") for trial in chain.from_iterable(groups))
+    return max((each.get(candidate, 0) for each in said if each), default=0)
+
+
+def _summarise_prompt(
+    prompt: str,
+    trials: tuple[Trial, ...],
+    comparisons: dict[str, Comparison],
+    settings: Settings,
+) -> PromptSummary:
+    flagship = settings.ladder.flagship
+    by_tier: defaultdict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_tier[trial.tier].append(trial)
+    costs = {name: _run_costs(group) for name, group in by_tier.items()}
+    paired = {name: _paired_costs(costs[name], costs.get(flagship, {})) for name in comparisons}
+    as_is = [call for trial in trials for call in trial.calls if call.left_alone is not None]
+    names = [name for name in settings.ladder.names if by_tier[name]]
+    others = sorted(set(by_tier) - set(settings.ladder.names))
+    return PromptSummary(
+        id=prompt,
+        cases=len({trial.case for trial in trials}),
+        flagship=flagship if by_tier[flagship] else None,
+        margin=_margin(trials, settings),
+        min_pass_rate=_setting(trials, "min_pass_rate"),
+        monthly_runs=_setting(trials, "monthly_runs"),
+        tiers={
+            name: _tier_stats(
+                by_tier[name],
+                paired[name].candidate if name in paired else _mean(costs[name].values()),
+            )
+            for name in [*names, *others]
+        },
+        comparisons=comparisons,
+        savings={name: pair.saving for name, pair in paired.items()},
+        as_is_calls=len(as_is),
+        as_is_cost_usd=_cost(as_is),
+        recommended=_recommended(comparisons, paired),
+        notice=None if verdicts.calls_a_model(trials) else NO_MODEL,
+    )
+
+
+#: What a run costs in USD, by case and sample.
+_RunCosts = dict[tuple[str, int], Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class _PairedCosts:
+    """Mean cost per run in USD over the pairs that are complete and priced on both sides."""
+
+    candidate: Decimal | None
+    flagship: Decimal | None
+
+    @property
+    def ratio(self) -> Decimal | None:
+        """The candidate's cost as a share of the flagship's; None where either is unknown."""
+        if self.candidate is None or not self.flagship:
+            return None
+        return self.candidate / self.flagship
+
+    @property
+    def saving(self) -> float | None:
+        """The share of the flagship's cost that the candidate saves."""
+        return None if self.ratio is None else float(1 - self.ratio)
+
+
+def _paired_costs(candidate: _RunCosts, flagship: _RunCosts) -> _PairedCosts:
+    both = [pair for pair in candidate if pair in flagship]
+    return _PairedCosts(
+        _mean(candidate[pair] for pair in both), _mean(flagship[pair] for pair in both)
+    )
+
+
+def _mean(costs: Iterable[Decimal]) -> Decimal | None:
+    known = list(costs)
+    return sum(known, Decimal(0)) / len(known) if known else None
+
+
+def _run_costs(trials: list[Trial]) -> _RunCosts:
+    """The priced trials' costs; none where no trial made a call, since free is not a price."""
+    if not any(trial.tier_calls for trial in trials):
+        return {}
+    costs = ((trial, _run_cost(trial)) for trial in trials if trial.counts)
+    return {(trial.case, trial.sample): cost for trial, cost in costs if cost is not None}
+
+
+def _run_cost(trial: Trial) -> Decimal | None:
+    """What a run like this trial costs in USD; None where an answer could not be priced.
+
+    As if no input were cached: which tier found a warm cache while recording is chance.
+    """
+    total = Decimal(0)
+    for call in trial.tier_calls:
+        cost = call.cost_usd if call.uncached_cost_usd is None else call.uncached_cost_usd
+        if cost is not None:
+            total += cost
+        elif call.status is not None:
+            return None
+    return total
+
+
+def _recommended(
+    comparisons: Mapping[str, Comparison], paired: Mapping[str, _PairedCosts]
+) -> str | None:
+    """The cheapest safe candidate that costs less than the flagship."""
+    cheaper = [
+        (ratio, name)
+        for name, comparison in comparisons.items()
+        if comparison.verdict == "safe" and (ratio := paired[name].ratio) is not None and ratio < 1
+    ]
+    return min(cheaper, key=itemgetter(0))[1] if cheaper else None
+
+
+def _tier_stats(trials: list[Trial], mean_cost: Decimal | None) -> TierStats:
+    """``mean_cost`` is that of one run in USD."""
+    calls = [call for trial in trials for call in trial.tier_calls]
+    outcomes = Counter(trial.outcome for trial in trials)
+    seconds = sorted(call.seconds for call in calls if call.seconds is not None)
+    return TierStats(
+        trials=len(trials),
+        passed=outcomes["passed"],
+        missed=outcomes["missed"],
+        unsupported=outcomes["unsupported"],
+        errors=outcomes["error"],
+        no_calls=outcomes["no-call"],
+        calls=len(calls),
+        tokens=_total_tokens(calls),
+        cost_usd=_cost(calls),
+        unpriced_calls=_unpriced(calls),
+        cost_per_1000=None if mean_cost is None else 1000 * mean_cost,
+        seconds_p50=_percentile(seconds, 50),
+        seconds_p95=_percentile(seconds, 95),
+    )
+
+
+def _total_tokens(calls: Iterable[Call]) -> Tokens:
+    known = [call.tokens for call in calls if call.tokens is not None]
+    return Tokens(**{each.name: sum(map(attrgetter(each.name), known)) for each in fields(Tokens)})
+
+
+def _percentile(ordered: list[float], percent: int) -> float | None:
+    """The nearest-rank percentile: the smallest value that so many percent do not exceed."""
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[rank - 1]
+
+
+def _cost(calls: Iterable[Call]) -> Decimal | None:
+    """What the priced calls cost in USD; None where there are calls but none is priced."""
+    calls = list(calls)
+    if calls and all(call.cost_usd is None for call in calls):
+        return None
+    return _priced_sum(calls)
+
+
+def _priced_sum(calls: Iterable[Call]) -> Decimal:
+    return sum((call.cost_usd for call in calls if call.cost_usd is not None), Decimal(0))
+
+
+def _unpriced(calls: Iterable[Call]) -> int:
+    """How many answers have no price. A call without an answer is not known to cost anything."""
+    return sum(call.status is not None and call.cost_usd is None for call in calls)
+
+
+def _total_savings(prompts: Iterable[PromptSummary]) -> Savings:
+    with_calls = [prompt for prompt in prompts if any(each.calls for each in prompt.tiers.values())]
+    today = [(prompt, cost) for prompt in with_calls if (cost := _today(prompt)) is not None]
+    monthly = [
+        (prompt, Decimal(prompt.monthly_runs) / 1000, cost)
+        for prompt, cost in today
+        if prompt.monthly_runs is not None
+    ]
+    flagship = sum((cost for _, cost in today), Decimal(0))
+    recommended = sum((_as_recommended(prompt, cost) for prompt, cost in today), Decimal(0))
+    return Savings(
+        flagship_usd_per_1000=flagship if today else None,
+        recommended_usd_per_1000=recommended if today else None,
+        share=float(1 - recommended / flagship) if flagship else None,
+        priced_prompts=len(today),
+        unpriced_prompts=len(with_calls) - len(today),
+        flagship_usd_per_month=_sum(runs * cost for _, runs, cost in monthly),
+        recommended_usd_per_month=_sum(
+            runs * _as_recommended(prompt, cost) for prompt, runs, cost in monthly
+        ),
+        possible_usd_per_month=_sum(
+            runs * (cost - _as_possible(prompt, cost)) for prompt, runs, cost in monthly
+        ),
+    )
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal | None:
+    """The sum in USD; None where there is nothing to add."""
+    known = list(amounts)
+    return sum(known, Decimal(0)) if known else None
+
+
+def _today(prompt: PromptSummary) -> Decimal | None:
+    """What 1,000 runs on the flagship cost in USD."""
+    return None if prompt.flagship is None else prompt.tiers[prompt.flagship].cost_per_1000
+
+
+def _as_recommended(prompt: PromptSummary, today: Decimal) -> Decimal:
+    """What 1,000 runs as recommended cost in USD."""
+    return _cost_on(prompt, prompt.recommended, today)
+
+
+def _as_possible(prompt: PromptSummary, today: Decimal) -> Decimal:
+    """What 1,000 runs cost in USD on the cheapest candidate that agrees so far."""
+    agreeing = [
+        name
+        for name, comparison in prompt.comparisons.items()
+        if comparison.verdict in _OPEN
+        and comparison.difference is not None
+        and comparison.difference >= -comparison.margin
+    ]
+    return min((_cost_on(prompt, name, today) for name in agreeing), default=today)
+
+
+def _cost_on(prompt: PromptSummary, candidate: str | None, today: Decimal) -> Decimal:
+    """What 1,000 runs cost in USD on a candidate, or today where that is cheaper or unknown."""
+    cost = None if candidate is None else prompt.tiers[candidate].cost_per_1000
+    return today if cost is None else min(cost, today)
+
+
+def _rewritten(trials: Iterable[Trial]) -> tuple[str, ...]:
+    return _unique(
+        _at_site(call, call.model_asked)
+        for trial in trials
+        if trial.tier != CURRENT
+        for call in trial.tier_calls
+    )
+
+
+def _left_alone(calls: Iterable[Call]) -> tuple[str, ...]:
+    return _unique(
+        _at_site(call, ": ".join(filter(None, (call.left_alone, call.model_asked))))
+        for call in calls
+        if call.left_alone is not None
+    )
+
+
+def _at_site(call: Call, what: str | None) -> str | None:
+    """A call's site with what it asked for; None where the site is unknown."""
+    return f"{call.site} ({what})" if call.site and what else call.site
+
+
+def _unique(sites: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({site for site in sites if site is not None}))

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pytest_tiers import statistics
+from pytest_tiers.records import Trial
+from pytest_tiers.settings import FLAGSHIP_MAY_MISS
+from pytest_tiers.statistics import Tally
 
 Verdict = Literal[
     "unsupported", "no-data", "flagship-fails", "safe", "matches", "worse", "inconclusive"
 ]
+
+#: Why a trial without a model call does not count.
+NO_CALL = (
+    "no model call, though another trial of this case made one: "
+    "its answer came from a cache, a mock or a wider fixture"
+)
+
+#: Why a trial that passed became `missed`.
+OUTPUT_DIFFERS = "output differs from the flagship's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +37,8 @@ class Comparison:
     ``more_cases`` is (least, expected), None where not reachable. ``held_back`` means safe on
     its own but not among all comparisons of the run; ``measurably_worse`` that a drop within
     the margin is nevertheless real. ``agreeing`` of ``cases`` complete cases have D = 0.
+    ``candidate_passed`` and ``flagship_passed`` count the complete ``pairs``;
+    ``missing_trials`` the pairs left out because one side, or both, has no result.
     """
 
     tier: str
@@ -43,3 +62,330 @@ class Comparison:
     held_back: bool = False
     measurably_worse: bool = False
     among: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the trials of one prompt say about one candidate, before other prompts are known.
+
+    ``comparison`` lacks ``more_cases``, and where ``undecided`` its verdict: these depend on the
+    other prompts of the run. The tallies hold the differences by case and by pair: of
+    complete pairs, and ``cautious``, with what is missing counted against the candidate.
+    ``planned_cases`` is how many cases the prompt has, known before any answer.
+    """
+
+    comparison: Comparison
+    undecided: bool
+    planned_cases: int
+    cases: Tally
+    pairs: Tally
+    cautious_cases: Tally
+    cautious_pairs: Tally
+
+    @property
+    def log_cases(self) -> float:
+        """The log e-value by case that holds with and without what is missing."""
+        return self._log_lower(self.cases, self.cautious_cases)
+
+    @property
+    def log_pairs(self) -> float:
+        """The log e-value by pair that holds with and without what is missing."""
+        return self._log_lower(self.pairs, self.cautious_pairs)
+
+    def _log_lower(self, *tallies: Tally) -> float:
+        return min(statistics.log_evidence(each, self.comparison.margin) for each in set(tallies))
+
+    def more_cases(self, log_threshold: float) -> tuple[int | None, int | None]:
+        """How many more cases reach a threshold, with and without what is missing."""
+        margin = self.comparison.margin
+        counted = statistics.more_needed(self.cases, margin, log_threshold)
+        cautious = statistics.more_needed(self.cautious_cases, margin, log_threshold)
+        return _more(counted[0], cautious[0]), _more(counted[1], cautious[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The candidate's and the flagship's trial of the same case and sample, where they exist."""
+
+    case: str
+    candidate: Trial | None
+    flagship: Trial | None
+
+    @property
+    def difference(self) -> float | None:
+        """Candidate minus flagship; None unless both have a result."""
+        candidate, flagship = _value(self.candidate), _value(self.flagship)
+        return None if candidate is None or flagship is None else candidate - flagship
+
+    @property
+    def cautious_difference(self) -> float:
+        """Candidate minus flagship, with what is missing counted against the candidate."""
+        candidate, flagship = _value(self.candidate), _value(self.flagship)
+        if candidate is None:
+            return -1.0
+        return candidate - (1.0 if flagship is None else flagship)
+
+
+def settle(trials: Iterable[Trial], flagship: str) -> list[Trial]:
+    """Judge trials anew, now that all are known; their order stays.
+
+    A passed or missed trial without a model call becomes ``no-call`` where another trial of its
+    case made one. A passed trial whose output disagrees with that of the flagship's trial of the
+    same case and sample becomes ``missed``. Settling again changes nothing.
+    """
+    trials = list(trials)
+    called = {(trial.prompt, trial.case) for trial in trials if trial.tier_calls}
+    checked = [_settle_call(trial, called) for trial in trials]
+    yardsticks = {
+        (trial.prompt, trial.case, trial.sample): trial
+        for trial in checked
+        if trial.tier == flagship and _has_comparable_output(trial)
+    }
+    return [
+        trial
+        if trial.tier == flagship
+        else _settle_output(trial, yardsticks.get((trial.prompt, trial.case, trial.sample)))
+        for trial in checked
+    ]
+
+
+def outputs_agree(one: Any, other: Any, **how: Any) -> bool:
+    """Whether two outputs (builtins) say the same.
+
+    Text is compared apart from case and white space, anything else exactly. ``how`` are
+    `deepdiff.DeepDiff`'s own options, which then decide alone.
+    """
+    if not how:
+        if isinstance(one, str) and isinstance(other, str):
+            return _folded(one) == _folded(other)
+        # These two lines settle nearly every pair, 100 times faster than DeepDiff would. What is
+        # left Python calls equal, but it may differ in type: 1, 1.0 and True.
+        if one != other:
+            return False
+        if repr(one) == repr(other):
+            return True
+    from deepdiff import DeepDiff
+
+    return not DeepDiff(one, other, **how)
+
+
+def calls_a_model(trials: Iterable[Trial]) -> bool:
+    """Whether the trials of a prompt say anything about models at all."""
+    return any(trial.tier_calls or trial.expects_call for trial in trials)
+
+
+def gather(
+    trials: Iterable[Trial],
+    *,
+    candidate: str,
+    flagship: str,
+    margin: float,
+    alpha: float,
+    planned_cases: int = 0,
+) -> Evidence:
+    """Collect what the settled trials of one prompt say about one candidate.
+
+    Trials of other tiers are left out. ``alpha`` is 1 − confidence.
+    """
+    trials = [trial for trial in trials if trial.tier in (candidate, flagship)]
+    pairs = _pairs(trials, candidate, flagship)
+    complete = [(pair, value) for pair in pairs if (value := pair.difference) is not None]
+    by_case = _means((pair.case, value) for pair, value in complete)
+    cases = statistics.tally(by_case)
+    each = statistics.tally(value for _, value in complete)
+    verdict = _own_verdict(trials, candidate, flagship, has_pairs=bool(complete))
+    comparison = Comparison(
+        tier=candidate,
+        flagship=flagship,
+        verdict=verdict or "inconclusive",
+        margin=margin,
+        cases=len(by_case),
+        pairs=len(complete),
+        agreeing=by_case.count(0.0),
+        candidate_passed=sum(_passed(pair.candidate) for pair, _ in complete),
+        flagship_passed=sum(_passed(pair.flagship) for pair, _ in complete),
+        difference=_mean(by_case) if complete else None,
+        largest_drop=statistics.largest_drop(cases, alpha) if complete else None,
+        largest_drop_these_cases=statistics.largest_drop(each, alpha) if complete else None,
+        log_evidence=statistics.log_evidence(cases, margin) if complete else None,
+        log_evidence_these_cases=statistics.log_evidence(each, margin) if complete else None,
+        log_evidence_worse=statistics.log_evidence_worse(each, 0.0) if complete else None,
+        more_cases=(None, None),
+        missing_trials=len(pairs) - len(complete),
+        output_mismatches=sum(
+            trial.tier == candidate and trial.output_match is False for trial in trials
+        ),
+    )
+    return Evidence(
+        comparison=comparison,
+        undecided=verdict is None,
+        planned_cases=max(planned_cases, len({trial.case for trial in trials})),
+        cases=cases,
+        pairs=each,
+        cautious_cases=statistics.tally(
+            _means((pair.case, pair.cautious_difference) for pair in pairs)
+        ),
+        cautious_pairs=statistics.tally(pair.cautious_difference for pair in pairs),
+    )
+
+
+def decide(
+    evidence: Mapping[str, Evidence], *, alpha: float, reachable: int = 0
+) -> dict[str, Comparison]:
+    """Give the verdicts of one candidate tier, from its evidence by prompt.
+
+    ``reachable`` is how many prompts of the run have enough cases to become safe if all agree,
+    also those that got no evidence. Only such prompts share the e-BH step, since who takes part
+    must be known before any answer. Where there is none, all share it: a few cases that the
+    candidate passes and the flagship misses can be enough.
+    """
+    large = {prompt for prompt, each in evidence.items() if _is_large(each, alpha)}
+    members = large if large or reachable else set(evidence)
+    among = max(reachable, len(members))
+    logs = {prompt: evidence[prompt].log_cases for prompt in members if evidence[prompt].undecided}
+    held, log_threshold = statistics.e_bh(list(logs.values()), among, alpha)
+    safe = {prompt for prompt, log_e in logs.items() if statistics.reaches(log_e, log_threshold)}
+    comparisons = {}
+    for prompt, each in evidence.items():
+        # A prompt that is still too small would be one more among those that share the step.
+        sharing = max(reachable, len(large)) + (prompt not in large)
+        more = _more_for_safe(each, _log_threshold(held + 1, sharing, alpha), alpha)
+        final = _conclude(each, prompt in safe, alpha) if each.undecided else each.comparison
+        if final.verdict == "safe":
+            more = (0, 0)
+        elif more == (0, 0):  # something else than the number of cases stands in the way
+            more = (None, None)
+        comparisons[prompt] = replace(final, more_cases=more, among=among)
+    return comparisons
+
+
+def _conclude(evidence: Evidence, safe: bool, alpha: float) -> Comparison:
+    """The comparison with the verdict that its evidence and the other prompts give it."""
+    comparison = evidence.comparison
+    needed = statistics.log_needed(alpha)
+    drop = -(comparison.difference or 0.0)
+    log_worse = comparison.log_evidence_worse or 0.0
+    measurably_worse = statistics.reaches(log_worse, needed)
+    if safe:
+        return replace(comparison, verdict="safe", measurably_worse=measurably_worse)
+    if statistics.reaches(evidence.log_cases, needed):
+        return replace(comparison, verdict="inconclusive", held_back=True)
+    if statistics.reaches(evidence.log_pairs, needed):
+        return replace(comparison, verdict="matches")
+    if drop > comparison.margin and measurably_worse:
+        return replace(comparison, verdict="worse")
+    return comparison
+
+
+def _own_verdict(
+    trials: list[Trial], candidate: str, flagship: str, *, has_pairs: bool
+) -> Verdict | None:
+    """The verdict that depends on no evidence at all, if there is one."""
+    tried = [trial.outcome for trial in trials if trial.tier == candidate and trial.counts]
+    if tried and all(outcome == "unsupported" for outcome in tried):
+        return "unsupported"
+    if not has_pairs:
+        return "no-data"
+    yardstick = [trial.outcome for trial in trials if trial.tier == flagship and trial.counts]
+    failed = sum(outcome != "passed" for outcome in yardstick)
+    return "flagship-fails" if failed / len(yardstick) > FLAGSHIP_MAY_MISS else None
+
+
+def _pairs(trials: list[Trial], candidate: str, flagship: str) -> list[_Pair]:
+    """The pairs that were asked for.
+
+    A trial that another tier has is missed here, whatever became of it (skipped, say). But a
+    sample that one of the two ran for no case at all was not asked for.
+    """
+    by_tier: dict[str, dict[tuple[str, int], Trial]] = {candidate: {}, flagship: {}}
+    for trial in trials:
+        by_tier[trial.tier][trial.case, trial.sample] = trial
+    ours, theirs = by_tier[candidate], by_tier[flagship]
+    asked = {sample for _, sample in ours} & {sample for _, sample in theirs}
+    return [
+        _Pair(case, ours.get((case, sample)), theirs.get((case, sample)))
+        for case, sample in ours | theirs
+        if sample in asked
+    ]
+
+
+def _value(trial: Trial | None) -> float | None:
+    """What a trial is worth, from 0 to 1; None where it has no result."""
+    if trial is None or not trial.counts:
+        return None
+    if trial.outcome == "unsupported" or trial.output_match is False:
+        return 0.0
+    return float(trial.outcome == "passed") if trial.score is None else trial.score
+
+
+def _passed(trial: Trial | None) -> bool:
+    return trial is not None and trial.outcome == "passed"
+
+
+def _means(differences: Iterable[tuple[str, float]]) -> list[float]:
+    """The mean difference of each case."""
+    by_case: defaultdict[str, list[float]] = defaultdict(list)
+    for case, difference in differences:
+        by_case[case].append(difference)
+    return [_mean(each) for each in by_case.values()]
+
+
+def _mean(values: list[float]) -> float:
+    """The mean, exactly rounded, so that the order of trials cannot matter."""
+    return math.fsum(values) / len(values)
+
+
+def _is_large(evidence: Evidence, alpha: float) -> bool:
+    """Whether the prompt has enough cases to become safe if all agree."""
+    needed = statistics.cases_needed(evidence.comparison.margin, alpha)
+    return needed is not None and evidence.planned_cases >= needed
+
+
+def _log_threshold(k: int, among: int, alpha: float) -> float:
+    """The log e-value that one more prompt needs to be safe; never below a single one's."""
+    return max(statistics.log_needed(alpha), statistics.log_e_bh_threshold(k, among, alpha))
+
+
+def _more_for_safe(
+    evidence: Evidence, log_threshold: float, alpha: float
+) -> tuple[int | None, int | None]:
+    """How many more cases make a prompt safe, which also has to be large enough to take part."""
+    more = evidence.more_cases(log_threshold)
+    needed = statistics.cases_needed(evidence.comparison.margin, alpha)
+    if needed is None:
+        return more
+    short = max(0, needed - evidence.planned_cases)
+    return _more(more[0], short), _more(more[1], short)
+
+
+def _more(one: int | None, other: int | None) -> int | None:
+    """The larger number of cases; None, which is not reachable, is the largest."""
+    return None if one is None or other is None else max(one, other)
+
+
+def _settle_call(trial: Trial, called: set[tuple[str, str]]) -> Trial:
+    if trial.outcome not in ("passed", "missed") or trial.tier_calls:
+        return trial
+    if (trial.prompt, trial.case) not in called:
+        return trial
+    return trial.with_outcome("no-call", NO_CALL)
+
+
+def _has_comparable_output(trial: Trial) -> bool:
+    """Whether the trial's output is a model's answer, not what an application made of an error."""
+    return trial.has_output and trial.outcome in ("passed", "missed")
+
+
+def _settle_output(trial: Trial, yardstick: Trial | None) -> Trial:
+    if yardstick is None or not _has_comparable_output(trial):
+        return trial
+    how = trial.settings.get("compare", {})
+    if outputs_agree(yardstick.output, trial.output, **how):
+        return replace(trial, output_match=True)
+    if trial.outcome == "passed":
+        trial = trial.with_outcome("missed", OUTPUT_DIFFERS)
+    return replace(trial, output_match=False)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
