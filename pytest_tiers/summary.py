@@ -437,8 +437,12 @@ def _priced_sum(calls: Iterable[Call]) -> Decimal:
 
 
 def _unpriced(calls: Iterable[Call]) -> int:
-    """How many answers have no price. A call without an answer is not known to cost anything."""
-    return sum(call.status is not None and call.cost_usd is None for call in calls)
+    """How many answers have no price. What was refused or failed is not billed."""
+    return sum(_is_answered(call) and call.cost_usd is None for call in calls)
+
+
+def _is_answered(call: Call) -> bool:
+    return call.status is not None and 200 <= call.status < 300
 
 
 def _total_savings(prompts: Iterable[PromptSummary]) -> Savings:

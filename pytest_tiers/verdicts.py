@@ -149,24 +149,22 @@ def settle(trials: Iterable[Trial], flagship: str) -> list[Trial]:
     ]
 
 
-def outputs_agree(one: Any, other: Any, **how: Any) -> bool:
+def outputs_agree(one: Any, other: Any) -> bool:
     """Whether two outputs (builtins) say the same.
 
-    Text is compared apart from case and white space, anything else exactly. ``how`` are
-    `deepdiff.DeepDiff`'s own options, which then decide alone.
+    Text is compared apart from case and white space, anything else exactly.
     """
-    if not how:
-        if isinstance(one, str) and isinstance(other, str):
-            return _folded(one) == _folded(other)
-        # These two lines settle nearly every pair, 100 times faster than DeepDiff would. What is
-        # left Python calls equal, but it may differ in type: 1, 1.0 and True.
-        if one != other:
-            return False
-        if repr(one) == repr(other):
-            return True
+    if isinstance(one, str) and isinstance(other, str):
+        return _folded(one) == _folded(other)
+    # These two lines settle nearly every pair, 100 times faster than DeepDiff would. What is
+    # left Python calls equal, but it may differ in type: 1, 1.0 and True.
+    if one != other:
+        return False
+    if repr(one) == repr(other):
+        return True
     from deepdiff import DeepDiff
 
-    return not DeepDiff(one, other, **how)
+    return not DeepDiff(one, other)
 
 
 def calls_a_model(trials: Iterable[Trial]) -> bool:
@@ -379,8 +377,7 @@ def _has_comparable_output(trial: Trial) -> bool:
 def _settle_output(trial: Trial, yardstick: Trial | None) -> Trial:
     if yardstick is None or not _has_comparable_output(trial):
         return trial
-    how = trial.settings.get("compare", {})
-    if outputs_agree(yardstick.output, trial.output, **how):
+    if outputs_agree(yardstick.output, trial.output):
         return replace(trial, output_match=True)
     if trial.outcome == "passed":
         trial = trial.with_outcome("missed", OUTPUT_DIFFERS)
