@@ -1,0 +1,1 @@
+"""Renderers of a finished `pytest_tiers.summary.RunSummary`: nothing is decided here."""

@@ -1,0 +1,149 @@
+"""What to do next: at most three concrete steps, the surest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pytest_tiers.reports.numbers import MANY, money, percent
+from pytest_tiers.reports.table import by_id
+from pytest_tiers.reports.text import listed
+from pytest_tiers.reports.words import how_many_more, short_names
+from pytest_tiers.summary import PromptSummary, RunSummary
+from pytest_tiers.verdicts import Comparison
+
+#: Verdicts that more cases can still turn into "safe".
+_OPEN = ("inconclusive", "matches")
+
+_MOST_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One candidate of one prompt; ``gain`` is what it saves in 1,000 runs, in USD."""
+
+    prompt: PromptSummary
+    name: str
+    comparison: Comparison
+    share: float | None
+    gain: Decimal | None
+
+    @property
+    def tier(self) -> str:
+        """The candidate."""
+        return self.comparison.tier
+
+    @property
+    def weight(self) -> Decimal:
+        """The gain in a month where the prompt says how often it runs, else in 1,000 runs."""
+        return (self.gain or Decimal(0)) * (self.prompt.monthly_runs or 1000) / 1000
+
+    @property
+    def distance(self) -> int:
+        """The further cases that a decision takes as things go; 0 where that is not reachable."""
+        return self.comparison.more_cases[1] or 0
+
+    def gain_in_words(self) -> str:
+        """What the change saves, as far as it is known."""
+        if self.gain is None:
+            return "saving unknown"
+        text = f"saves {percent(self.share)}, {money(self.gain)} per 1,000 runs"
+        return f"{text}, {money(self.weight)} a month" if self.prompt.monthly_runs else text
+
+
+def next_steps(summary: RunSummary) -> list[str]:
+    """What to downgrade now, what to mend, what is closest to a decision, what pays most."""
+    options = list(_options(summary))
+    steps = [*_downgrade(summary, options), *_run_again(options), *_add_prices(options)]
+    pursued = [option for option in options if _worth_pursuing(option)]
+    closest = min(pursued, key=lambda option: (option.distance, -option.weight), default=None)
+    if closest is not None:
+        more = how_many_more(closest.comparison.more_cases)
+        steps.append(
+            f"Closest to a decision: {closest.tier}: {more} {closest.name} "
+            f"({closest.gain_in_words()}{_price_of_proof(closest)})."
+        )
+    others = [option for option in pursued if closest and option.prompt is not closest.prompt]
+    richest = max(others, key=lambda option: option.weight, default=None)
+    if richest is not None and richest.weight:
+        more = how_many_more(richest.comparison.more_cases)
+        steps.append(
+            f"Most to gain: {richest.tier}: {more} {richest.name} "
+            f"({richest.gain_in_words()}{_price_of_proof(richest)})."
+        )
+    return steps[:_MOST_STEPS] or [_stay(summary)]
+
+
+def _options(summary: RunSummary) -> Iterator[_Option]:
+    names = short_names(summary)
+    for prompt in by_id(summary):
+        for tier, comparison in prompt.comparisons.items():
+            costs = [_cost(prompt, name) for name in (comparison.flagship, tier)]
+            gain = costs[0] - costs[1] if costs[0] is not None and costs[1] is not None else None
+            share = prompt.savings.get(tier)
+            yield _Option(prompt, names[prompt.id], comparison, share, gain)
+
+
+def _cost(prompt: PromptSummary, tier: str) -> Decimal | None:
+    stats = prompt.tiers.get(tier)
+    return stats.cost_per_1000 if stats else None
+
+
+def _downgrade(summary: RunSummary, options: list[_Option]) -> Iterator[str]:
+    proven = [option for option in options if option.tier == option.prompt.recommended]
+    if proven:
+        proven.sort(key=lambda option: option.weight, reverse=True)
+        moves = listed(f"{one.name} -> {one.tier} ({one.gain_in_words()})" for one in proven)
+        selection = " (safe for this selection)" if summary.selection else ""
+        yield f"Downgrade now{selection}: {moves}."
+
+
+def _run_again(options: list[_Option]) -> Iterator[str]:
+    waiting = dict.fromkeys(
+        option.name
+        for option in options
+        if option.comparison.missing_trials or option.comparison.verdict == "no-data"
+    )
+    if waiting:
+        yield f"Get the missing answers (causes above): {listed(waiting)}."
+
+
+def _add_prices(options: list[_Option]) -> Iterator[str]:
+    unknown: dict[str, list[str]] = {}
+    for option in options:
+        if option.comparison.verdict == "safe" and option.share is None:
+            unknown.setdefault(option.tier, []).append(option.name)
+    for tier, names in unknown.items():
+        yield (
+            f"Complete the prices: {tier} is safe for {listed(names)}, "
+            "but what that saves is unknown."
+        )
+
+
+def _worth_pursuing(option: _Option) -> bool:
+    """Whether more cases can lead to a downgrade that saves more than what is proven."""
+    comparison, prompt = option.comparison, option.prompt
+    if comparison.verdict not in _OPEN or comparison.missing_trials:
+        return False
+    if not 0 < option.distance <= MANY:
+        return False
+    if prompt.recommended is None:
+        return option.share is None or option.share > 0
+    proven = prompt.savings.get(prompt.recommended) or 0.0
+    return option.share is not None and option.share > proven
+
+
+def _price_of_proof(option: _Option) -> str:
+    """What the missing cases would cost to record on both tiers, where that is known."""
+    comparison = option.comparison
+    costs = [_cost(option.prompt, tier) for tier in (comparison.flagship, comparison.tier)]
+    if costs[0] is None or costs[1] is None or not comparison.cases:
+        return ""
+    trials = option.distance * max(1, round(comparison.pairs / comparison.cases))
+    return f"; about {money((costs[0] + costs[1]) * trials / 1000)} to record"
+
+
+def _stay(summary: RunSummary) -> str:
+    flagship = summary.settings.ladder.flagship
+    return f"Stay on {flagship}: nothing cheaper is safe, or close to it."

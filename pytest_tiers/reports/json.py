@@ -1,0 +1,264 @@
+"""The JSON report, version 1: a run as one plain document."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.records import Call, Tokens, Trial
+from pytest_tiers.reports.numbers import plain
+from pytest_tiers.reports.table import by_id
+from pytest_tiers.settings import PromptSettings, Settings
+from pytest_tiers.summary import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
+from pytest_tiers.tiers import Tier
+from pytest_tiers.verdicts import Comparison
+
+SCHEMA = "pytest-tiers/report"
+VERSION = 1
+
+
+def report(summary: RunSummary) -> dict[str, Any]:
+    """The run as builtins: money is exact text in USD, what is unknown is None."""
+    return {**_head(summary), "trials": [_trial(trial) for trial in summary.trials]}
+
+
+def _head(summary: RunSummary) -> dict[str, Any]:
+    """Everything but the trials."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "created": summary.created,
+        "settings": _settings(summary),
+        "ladder": [_ladder_entry(entry) for entry in summary.ladder],
+        "prompts": [_prompt(prompt) for prompt in by_id(summary)],
+        "savings": _savings(summary.savings),
+        "spent_usd": plain(summary.spent_usd),
+        "replayed_usd": plain(summary.replayed_usd),
+        "stale_trials": summary.stale_trials,
+        "unused_recordings": summary.unused_recordings,
+        "unpriced_spent_calls": summary.unpriced_spent_calls,
+        "rewritten": list(summary.rewritten),
+        "left_alone": list(summary.left_alone),
+        "gate": {"passed": True, "failures": []},
+    }
+
+
+def write(summary: RunSummary, path: Path) -> None:
+    """Write the report to ``path`` at once or not at all, with its folder where it is missing.
+
+    Raises `ConfigurationError` where the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, _parts(summary))
+    except OSError as error:
+        raise ConfigurationError(
+            f"--tiers-report: cannot write {path}: {error.strerror or error}; "
+            "give a path of a file in a folder that can be written"
+        ) from error
+
+
+def _parts(summary: RunSummary) -> Iterator[str]:
+    """The document in pieces, a line for each trial: 100,000 of them are never held at once."""
+    head = json.dumps(_head(summary), ensure_ascii=False, indent=1, allow_nan=False, default=str)
+    yield head.removesuffix("\n}") + ',\n "trials": ['
+    for number, trial in enumerate(summary.trials):
+        yield ("," if number else "") + "\n  "
+        yield json.dumps(_trial(trial), ensure_ascii=False, allow_nan=False)
+    yield "\n ]\n}\n"
+
+
+def _replace(path: Path, parts: Iterable[str]) -> None:
+    # Not tempfile: its files are for the owner alone, and a report is for the team.
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
+    try:
+        # A lone surrogate has no UTF-8 form; as the JSON escape \udXXX it survives a round trip.
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(parts)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _settings(summary: RunSummary) -> dict[str, Any]:
+    settings = summary.settings
+    return {
+        "flagship": settings.ladder.flagship,
+        "samples": settings.samples,
+        "margin": settings.margin,
+        "confidence": settings.confidence,
+        "record": settings.record,
+        "commit": summary.commit,
+        "comparison": settings.comparison,
+        "selection": summary.selection,
+        "max_cost_usd": plain(settings.max_cost),
+        "max_calls": settings.max_calls,
+        "replaces": list(settings.replaces),
+        "ignore": [{"path": rule.path, "pattern": rule.pattern} for rule in settings.ignore],
+        "ignore_hosts": list(settings.ignore_hosts),
+        "tiers": {tier.name: _tier_settings(tier) for tier in settings.ladder.tiers},
+        "prompts": _prompts_settings(settings),
+    }
+
+
+def _tier_settings(tier: Tier) -> dict[str, Any]:
+    return {
+        "base_url": _without_secrets(tier.base_url),
+        "params": dict(tier.params),
+        "drop_params": list(tier.drop_params),
+        "rename_params": dict(tier.rename_params),
+    }
+
+
+def _without_secrets(url: str | None) -> str | None:
+    """Scheme, host and path alone: user names, passwords and queries may be keys."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _prompts_settings(settings: Settings) -> dict[str, Any]:
+    return {name: _prompt_settings(settings.prompts[name]) for name in sorted(settings.prompts)}
+
+
+def _prompt_settings(settings: PromptSettings) -> dict[str, Any]:
+    """What the configuration file says of a prompt; what it does not say is left out."""
+    said = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in said.items()
+        if value is not None
+    }
+
+
+def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:
+    return {"name": entry.name, "model": entry.model, "price": entry.price}
+
+
+def _prompt(prompt: PromptSummary) -> dict[str, Any]:
+    return {
+        "id": prompt.id,
+        "cases": prompt.cases,
+        "flagship": prompt.flagship,
+        "margin": prompt.margin,
+        "min_pass_rate": prompt.min_pass_rate,
+        "monthly_runs": prompt.monthly_runs,
+        "tiers": {name: _stats(stats) for name, stats in prompt.tiers.items()},
+        "comparisons": {
+            name: _comparison(comparison, prompt.savings)
+            for name, comparison in prompt.comparisons.items()
+        },
+        "as_is": {"calls": prompt.as_is_calls, "cost_usd": _money(prompt.as_is_cost_usd)},
+        "recommended": prompt.recommended,
+        "locked": None,
+        "notice": prompt.notice,
+    }
+
+
+def _stats(stats: TierStats) -> dict[str, Any]:
+    return {
+        "trials": stats.trials,
+        "passed": stats.passed,
+        "missed": stats.missed,
+        "unsupported": stats.unsupported,
+        "errors": stats.errors,
+        "no_calls": stats.no_calls,
+        "calls": stats.calls,
+        "tokens": _tokens(stats.tokens),
+        "cost_usd": _money(stats.cost_usd),
+        "unpriced_calls": stats.unpriced_calls,
+        "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
+        "usd_per_1000": _money(stats.cost_per_1000),
+    }
+
+
+def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> dict[str, Any]:
+    return {
+        "verdict": comparison.verdict,
+        "difference": _finite(comparison.difference),
+        "largest_drop": _finite(comparison.largest_drop),
+        "largest_drop_these_cases": _finite(comparison.largest_drop_these_cases),
+        "log_evidence": _finite(comparison.log_evidence),
+        "log_evidence_these_cases": _finite(comparison.log_evidence_these_cases),
+        "log_evidence_worse": _finite(comparison.log_evidence_worse),
+        "more_cases": list(comparison.more_cases),
+        "missing_trials": comparison.missing_trials,
+        "output_mismatches": comparison.output_mismatches,
+        "saving": _finite(savings.get(comparison.tier)),
+        "held_back": comparison.held_back,
+        "measurably_worse": comparison.measurably_worse,
+    }
+
+
+def _savings(savings: Savings) -> dict[str, Any]:
+    return {
+        "flagship_usd_per_1000": _money(savings.flagship_usd_per_1000),
+        "recommended_usd_per_1000": _money(savings.recommended_usd_per_1000),
+        "share": _finite(savings.share),
+        "priced_prompts": savings.priced_prompts,
+        "unpriced_prompts": savings.unpriced_prompts,
+        "flagship_usd_per_month": _money(savings.flagship_usd_per_month),
+        "recommended_usd_per_month": _money(savings.recommended_usd_per_month),
+        "possible_usd_per_month": _money(savings.possible_usd_per_month),
+    }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "prompt": trial.prompt,
+        "case": trial.case,
+        "tier": trial.tier,
+        "sample": trial.sample,
+        "outcome": trial.outcome,
+        "reason": trial.reason,
+        "score": _finite(trial.score),
+        "output_match": trial.output_match,
+        "replayed": trial.replayed,
+        "calls": [_call(call) for call in trial.calls],
+    }
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {
+        "model_asked": call.model_asked,
+        "model": call.model,
+        "answered_by": call.answered_by,
+        "endpoint": call.endpoint,
+        "status": call.status,
+        "stream": call.stream,
+        "tokens": None if call.tokens is None else _tokens(call.tokens),
+        "cost_usd": _money(call.cost_usd),
+        "seconds": _finite(call.seconds),
+        "site": call.site,
+        "left_alone": call.left_alone,
+        "error": call.error,
+    }
+
+
+def _tokens(tokens: Tokens) -> dict[str, int]:
+    return {
+        "input": tokens.input,
+        "cached_input": tokens.cached_input,
+        "output": tokens.output,
+        "reasoning": tokens.reasoning,
+    }
+
+
+def _money(usd: Decimal | None) -> str | None:
+    return None if usd is None else plain(usd)
+
+
+def _finite(number: float | None) -> float | None:
+    """The number, or None for an infinite one or NaN, which JSON does not have."""
+    return number if number is not None and math.isfinite(number) else None

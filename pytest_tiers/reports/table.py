@@ -1,0 +1,88 @@
+"""The verdict table as rows of text, the same for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_tiers.reports.numbers import money, passed_of, percent, points_at_most
+from pytest_tiers.reports.text import one_line
+from pytest_tiers.summary import PromptSummary, RunSummary, TierStats
+
+#: Verdicts of candidates that gave no answer, so that nothing is known of their cost.
+_NO_ANSWERS = ("unsupported", "no-data")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate of one prompt, every cell as text.
+
+    ``passed`` and ``flagship_passed`` read "31/32": passed trials of those that count. The
+    costs are of 1,000 runs of the prompt. ``drop`` is the largest plausible drop in pass rate
+    on inputs like these.
+    """
+
+    prompt: str
+    cases: str
+    tier: str
+    passed: str
+    flagship_passed: str
+    verdict: str
+    saving: str
+    cost: str
+    flagship_cost: str
+    drop: str
+
+
+def headings(flagship: str) -> Row:
+    """What stands above each column."""
+    return Row(
+        prompt="prompt",
+        cases="cases",
+        tier="tier",
+        passed="passed",
+        flagship_passed=f"on {flagship}",
+        verdict="verdict",
+        saving="saving",
+        cost="1,000 runs",
+        flagship_cost=f"1,000 on {flagship}",
+        drop="drop at most",
+    )
+
+
+def rows(summary: RunSummary) -> list[Row]:
+    """A row for each prompt and candidate that were compared: by prompt, then up the ladder."""
+    return [row for prompt in by_id(summary) for row in _prompt_rows(prompt)]
+
+
+def by_id(summary: RunSummary) -> list[PromptSummary]:
+    """The run's prompts in the order of their ids."""
+    return sorted(summary.prompts, key=lambda prompt: prompt.id)
+
+
+def _prompt_rows(prompt: PromptSummary) -> Iterator[Row]:
+    for tier, comparison in prompt.comparisons.items():
+        stats, flagship = prompt.tiers.get(tier), prompt.tiers.get(comparison.flagship)
+        bound = comparison.largest_drop
+        yield Row(
+            prompt=one_line(prompt.id),
+            cases=f"{prompt.cases:,}",
+            tier=tier,
+            passed=_passed(stats),
+            flagship_passed=_passed(flagship),
+            verdict=comparison.verdict,
+            saving="-" if comparison.verdict in _NO_ANSWERS else percent(prompt.savings.get(tier)),
+            cost=_cost(stats),
+            flagship_cost=_cost(flagship),
+            drop="unknown" if bound is None else points_at_most(bound),
+        )
+
+
+def _passed(stats: TierStats | None) -> str:
+    if stats is None:
+        return "-"
+    return passed_of(stats.passed, stats.passed + stats.missed + stats.unsupported)
+
+
+def _cost(stats: TierStats | None) -> str:
+    return money(stats.cost_per_1000 if stats else None)

@@ -1,0 +1,283 @@
+"""The summary at the end of a run, as lines that pytest's terminal reporter writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.differences import difference_lines, differing
+from pytest_tiers.reports.numbers import count, percent
+from pytest_tiers.reports.table import Row, headings, rows
+from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
+from pytest_tiers.reports.totals import (
+    cost_sentences,
+    everyday_sentence,
+    money_sentences,
+    sites_sentence,
+    spent_sentence,
+    trouble_sentences,
+    unpriced_sentences,
+)
+from pytest_tiers.reports.words import agreement, reasons
+from pytest_tiers.summary import PromptSummary, RunSummary
+
+#: A line and its markup for ``TerminalReporter.write_line``.
+Line = tuple[str, dict[str, bool]]
+
+_BOLD = {"bold": True}
+_GREEN = {"green": True}
+_YELLOW = {"yellow": True}
+_RED = {"red": True}
+_MARKUP = {"safe": _GREEN, "worse": _YELLOW, "flagship-fails": _YELLOW, "unsupported": _YELLOW}
+
+#: Narrower terminals get lines of this width all the same.
+_NARROWEST = 60
+_LONGEST_TIER = 10
+_SHORTEST_ID = 12
+
+
+def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterator[Line]:
+    """The summary in lines of at most ``width`` columns (at least 60).
+
+    ``verbosity`` is pytest's: below 0 one single line of any length, from 1 on both answers of
+    each case in which a candidate and the flagship ended differently.
+    """
+    if verbosity < 0:
+        yield one_line_summary(summary), {}
+        return
+    width = max(width, _NARROWEST)
+    blocks: list[Iterable[Line]]
+    if not summary.settings.comparison:
+        blocks = [_everyday(summary, width)]
+    elif not summary.settings.ladder.candidates:
+        blocks = [_one_tier(summary, width)]
+    elif not summary.trials:
+        blocks = [[("no tiered test ran: nothing to compare", {})]]
+    else:
+        blocks = [
+            _table(summary, width),
+            _bullets(reasons(summary), width),
+            _differences(summary, width) if verbosity > 0 else [],
+            _totals(summary, width),
+            _bullets(trouble_sentences(summary), width, _RED),
+            _steps(summary, width),
+        ]
+    yield from _apart(blocks)
+
+
+def one_line_summary(summary: RunSummary) -> str:
+    """The whole run in one line, for ``-q``."""
+    if not summary.settings.comparison:
+        return f"tiers: {everyday_sentence(summary)}"
+    if not summary.settings.ladder.candidates:
+        return f"tiers: nothing to compare; {everyday_sentence(summary)}"
+    states = Counter(map(_state, summary.prompts))
+    prompts = len(summary.prompts)
+    text = f"tiers: {states.pop('safe', 0)} of {count(prompts, 'prompt')} safe to downgrade"
+    if summary.selection:
+        text += " for this selection"
+    if summary.savings.share:
+        text += f" (saves {percent(summary.savings.share)} of the flagship's cost)"
+    rest = [f"{states[state]} {state}" for state in _STATES if states[state]]
+    errors = sum(trial.outcome in ("error", "no-call") for trial in summary.trials)
+    parts = [text, ", ".join(rest), count(errors, "trial") + " without an answer"]
+    parts = parts if errors else parts[:-1]
+    return "; ".join([*filter(None, parts), spent_sentence(summary)])
+
+
+#: What may be said of a prompt that is not safe to downgrade, in the order of telling.
+_STATES = ("safe without a known saving", "worse", "undecided", "without a verdict")
+
+
+def _state(prompt: PromptSummary) -> str:
+    verdicts = {comparison.verdict for comparison in prompt.comparisons.values()}
+    if prompt.recommended is not None:
+        return "safe"
+    if "safe" in verdicts:
+        return "safe without a known saving"
+    if verdicts & {"inconclusive", "matches"}:
+        return "undecided"
+    return "worse" if "worse" in verdicts else "without a verdict"
+
+
+def attainable_line(
+    *,
+    prompts: int,
+    safe: int,
+    matches: int,
+    one_case: int,
+    cases_needed: int | None,
+    margin: float,
+    samples: int,
+) -> str:
+    """What a run can show at best, said before anything is paid.
+
+    The counts are those of `pytest_tiers.summary.Attainable`: ``safe`` prompts have the
+    ``cases_needed`` at ``margin``, ``matches`` can reach that verdict with ``samples`` samples,
+    ``one_case`` have a single case. ``cases_needed`` None: no number of cases is enough.
+    """
+    at = f"at margin {margin:.2f}" if round(margin, 2) == margin else f"at margin {margin}"
+    needed = "no number is enough" if cases_needed is None else count(cases_needed, "case")
+    needed = f"{needed} {at}" if cases_needed is None else f"{needed} needed {at}"
+    text = f"{safe:,} of {count(prompts, 'prompt')} can become safe ({needed})"
+    if matches:
+        text += f", {matches:,} can match with {count(samples, 'sample')}"
+    if one_case:
+        text += f", {one_case:,} {'has' if one_case == 1 else 'have'} one case"
+    return text
+
+
+def _apart(blocks: Iterable[Iterable[Line]]) -> Iterator[Line]:
+    """The blocks that say something, with an empty line between."""
+    said = False
+    for block in blocks:
+        lines = list(block)
+        if lines and said:
+            yield "", {}
+        said = said or bool(lines)
+        yield from lines
+
+
+def _everyday(summary: RunSummary, width: int) -> Iterator[Line]:
+    yield from _prose(everyday_sentence(summary), width)
+    yield from _prose(sites_sentence(summary), width)
+    for sentence in unpriced_sentences(summary):
+        yield from _prose(sentence, width)
+    for sentence in trouble_sentences(summary):
+        yield from _prose(sentence, width, _RED)
+
+
+def _one_tier(summary: RunSummary, width: int) -> Iterator[Line]:
+    flagship = summary.settings.ladder.flagship
+    other = "mini" if flagship != "mini" else "nano"
+    yield from _prose(
+        f"nothing to compare: give two tiers or more, e.g. --tiers={other},{flagship}",
+        width,
+        _BOLD,
+    )
+    yield from _everyday(summary, width)
+
+
+def _table(summary: RunSummary, width: int) -> Iterator[Line]:
+    found = rows(summary)
+    if not found:
+        return
+    head, *lines = fitted_table(found, summary.settings.ladder.flagship, width)
+    yield head, _BOLD
+    for row, line in zip(found, lines, strict=True):
+        yield line, _MARKUP.get(row.verdict, {})
+
+
+def fitted_table(found: Sequence[Row], flagship: str, width: int) -> list[str]:
+    """The table with as many columns and as much of the ids as fit into ``width``."""
+    ids = [row.prompt for row in found]
+    lines: list[str] = []
+    for columns in (_wide_columns, _columns):
+        lines = _rendered(found, ids, columns, flagship)
+        if _widest(lines) <= width:
+            return lines
+    room = _widest(ids) - (_widest(lines) - width)
+    return _rendered(found, shorten_ids(ids, max(room, _SHORTEST_ID)), _columns, flagship)
+
+
+def _widest(lines: Iterable[str]) -> int:
+    return max(map(display_width, lines))
+
+
+def _columns(row: Row) -> list[str]:
+    return [
+        row.cases,
+        cut(row.tier, _LONGEST_TIER),
+        row.passed,
+        cut(row.flagship_passed, _LONGEST_TIER),
+        row.verdict,
+        row.saving,
+    ]
+
+
+def _wide_columns(row: Row) -> list[str]:
+    return [
+        row.cases,
+        row.tier,
+        row.passed,
+        row.flagship_passed,
+        row.verdict,
+        row.drop,
+        row.saving,
+        row.cost,
+        row.flagship_cost,
+    ]
+
+
+def _rendered(
+    found: Sequence[Row],
+    labels: Sequence[str],
+    columns: Callable[[Row], list[str]],
+    flagship: str,
+) -> list[str]:
+    """The table's lines, headings first; what a prompt's rows share stands in its first only."""
+    from tabulate import tabulate
+
+    head = headings(flagship)
+    shown = [(head.prompt, head), *_without_repeats(found, labels)]
+    # tabulate counts characters unless wcwidth is installed. So it lays out a stand-in for the
+    # only column that may hold wide characters, and the label takes its place afterwards.
+    cells = [["x" * display_width(label), *columns(row)] for label, row in shown]
+    aligned = ["right" if name in ("cases", "saving") else "left" for name in cells[0]]
+    table = tabulate(cells, tablefmt="plain", disable_numparse=True, colalign=aligned)
+    return [
+        label + line[display_width(label) :]
+        for (label, _), line in zip(shown, table.split("\n"), strict=True)
+    ]
+
+
+def _without_repeats(found: Sequence[Row], labels: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    previous: Row | None = None
+    for row, label in zip(found, labels, strict=True):
+        if previous is not None and row.prompt == previous.prompt:
+            yield "", replace(row, cases="", flagship_passed="", flagship_cost="")
+        else:
+            yield label, row
+        previous = row
+
+
+def _differences(summary: RunSummary, width: int) -> Iterator[Line]:
+    flagship = one_line(summary.settings.ladder.flagship)
+    said = False
+    for yardstick, trial in differing(summary):
+        if not said:
+            yield f"Cases that differ (- {flagship}'s answer, + the candidate's)", _BOLD
+            said = True
+        head, *rest = difference_lines(yardstick, trial, width=width)
+        yield head, _YELLOW
+        for line in rest:
+            yield line, {}
+
+
+def _totals(summary: RunSummary, width: int) -> Iterator[Line]:
+    yield from _prose(agreement(summary), width)
+    for sentence in (*cost_sentences(summary), *money_sentences(summary)):
+        yield from _prose(sentence, width)
+    yield from _prose(sites_sentence(summary), width)
+
+
+def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
+    yield "What to do next", _BOLD
+    for number, step in enumerate(next_steps(summary), start=1):
+        for line in wrap(step, width, first=f"{number}. ", rest="   "):
+            yield line, {}
+
+
+def _bullets(
+    sentences: Iterable[str], width: int, markup: dict[str, bool] | None = None
+) -> Iterator[Line]:
+    for sentence in sentences:
+        for line in wrap(sentence, width, first="- ", rest="  "):
+            yield line, markup or {}
+
+
+def _prose(text: str | None, width: int, markup: dict[str, bool] | None = None) -> Iterator[Line]:
+    for line in wrap(text or "", width, rest="  "):
+        yield line, markup or {}

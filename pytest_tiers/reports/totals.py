@@ -1,0 +1,193 @@
+"""Sentences about the run as a whole: money, call sites, and trials without an answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Literal
+
+from pytest_tiers.records import Call, Outcome, Trial
+from pytest_tiers.reports.numbers import amount, count, money, percent
+from pytest_tiers.reports.text import listed, one_line
+from pytest_tiers.summary import RunSummary
+
+#: Call sites named in one line.
+_MOST_SITES = 6
+
+_OUTCOMES: tuple[Outcome, ...] = ("passed", "missed", "unsupported", "error", "no-call")
+
+
+def cost_sentences(summary: RunSummary) -> Iterator[str]:
+    """What the prompts cost today and after the safe downgrades, per 1,000 runs and per month."""
+    savings = summary.savings
+    flagship = summary.settings.ladder.flagship
+    if savings.flagship_usd_per_1000 is None:
+        yield f"Cost of 1,000 runs of each prompt on {flagship}: unknown, no prompt has a price."
+    else:
+        today = f"1,000 runs of each prompt cost {money(savings.flagship_usd_per_1000)} on "
+        today += flagship
+        if savings.share:
+            yield (
+                f"{today}, {money(savings.recommended_usd_per_1000)} after the safe downgrades: "
+                f"{percent(savings.share)} less."
+            )
+        else:
+            yield f"{today}; no downgrade is proven safe yet."
+        if savings.unpriced_prompts:
+            yield (
+                f"{count(savings.unpriced_prompts, 'prompt')} not counted there: "
+                "their cost is not fully known."
+            )
+    if savings.flagship_usd_per_month is not None:
+        yield _per_month(summary, savings.flagship_usd_per_month)
+
+
+def _per_month(summary: RunSummary, today: Decimal) -> str:
+    savings = summary.savings
+    text = f"At your monthly_runs: {money(today)} a month today"
+    if savings.recommended_usd_per_month is not None:
+        proven = today - savings.recommended_usd_per_month
+        text += f"; proven saving {money(proven)} a month"
+    if savings.possible_usd_per_month is not None:
+        text += f", possible {money(savings.possible_usd_per_month)}"
+    return f"{text}."
+
+
+def spent_sentence(summary: RunSummary) -> str:
+    """What this run spent, and what replaying saved: "spent $0, replayed $0.0123"."""
+    return f"spent {spent(summary)}, replayed {replayed(summary)}"
+
+
+def spent(summary: RunSummary) -> str:
+    """The price of the calls that went out in this run."""
+    return amount(summary.spent_usd, summary.unpriced_spent_calls)
+
+
+def replayed(summary: RunSummary) -> str:
+    """What the replayed calls would have cost."""
+    unpriced = sum(call.replayed for call in _unpriced(summary.trials))
+    return amount(summary.replayed_usd, unpriced)
+
+
+def money_sentences(summary: RunSummary) -> Iterator[str]:
+    """What was spent, what the application's other calls cost, and which calls have no price."""
+    yield f"This run spent {spent(summary)}; replay saved {replayed(summary)}."
+    calls = sum(prompt.as_is_calls for prompt in summary.prompts)
+    if calls:
+        yield f"Judges and other calls left alone: {count(calls, 'call')}, {_as_is_cost(summary)}."
+    yield from unpriced_sentences(summary)
+
+
+def _as_is_cost(summary: RunSummary) -> str:
+    costs = (prompt.as_is_cost_usd for prompt in summary.prompts)
+    known = sum((cost for cost in costs if cost is not None), Decimal(0))
+    unpriced = sum(call.left_alone is not None for call in _unpriced(summary.trials))
+    return amount(known, unpriced)
+
+
+def unpriced_sentences(summary: RunSummary) -> Iterator[str]:
+    """The calls that have no price, by the reason, with the remedy."""
+    without_usage = 0
+    models: Counter[str] = Counter()
+    for call in _unpriced(summary.trials):
+        if call.tokens is None:
+            without_usage += 1
+        else:
+            models[call.answered_by or call.model or call.model_asked or "(no name)"] += 1
+    for model, calls in sorted(models.items()):
+        yield (
+            f"{count(calls, 'call')} unpriced: no price known for model '{one_line(model)}'; "
+            'add price = {...} or price_as = "..." to its tier.'
+        )
+    if without_usage:
+        yield f"{count(without_usage, 'call')} unpriced: the answer carries no token usage."
+
+
+def _unpriced(trials: Iterable[Trial]) -> Iterator[Call]:
+    """Calls that were answered and have no price, as `pytest_tiers.summary` counts them."""
+    for trial in trials:
+        for call in trial.calls:
+            if call.cost_usd is None and call.status is not None:
+                yield call
+
+
+def sites_sentence(summary: RunSummary) -> str | None:
+    """Which call sites went to the tiers and which did not; None where there was no call."""
+    parts = [
+        f"{word}: {listed(map(one_line, sites), _MOST_SITES)}"
+        for word, sites in (("rewritten", summary.rewritten), ("left alone", summary.left_alone))
+        if sites
+    ]
+    return " · ".join(parts) if parts else None
+
+
+def outcomes(trials: Iterable[Trial]) -> str:
+    """How many trials had each outcome: "11 passed, 1 error"."""
+    found = Counter(trial.outcome for trial in trials)
+    return ", ".join(f"{found[outcome]:,} {outcome}" for outcome in _OUTCOMES if found[outcome])
+
+
+def everyday_sentence(summary: RunSummary) -> str:
+    """An everyday run in one sentence: no verdicts, only what ran and what it cost."""
+    trials = summary.trials
+    if not trials:
+        return "no tiered test ran"
+    used = {trial.tier for trial in trials}
+    known = [entry.name for entry in summary.ladder if entry.name in used]
+    tiers = listed([*known, *sorted(used.difference(known))])
+    return (
+        f"{count(len(trials), 'trial')} on {tiers}: {outcomes(trials)}; "
+        f"replayed {replayed(summary)}, spent {spent(summary)}"
+    )
+
+
+def trouble_sentences(summary: RunSummary) -> Iterator[str]:
+    """Trials without an answer and recordings out of date, each with the remedy."""
+    yield from _failed(summary, "error")
+    yield from _failed(summary, "no-call")
+    over_budget = sum(trial.budget for trial in summary.trials)
+    if over_budget:
+        yield f"{count(over_budget, 'trial')} not run: {_limit(summary)}; raise it to go on."
+    if summary.stale_trials:
+        yield (
+            f"{count(summary.stale_trials, 'trial')} stale: the prompt, the model or the schema "
+            "changed since the recording; record again with --tiers-record=new_episodes."
+        )
+    if summary.unused_recordings:
+        yield (
+            f"{count(summary.unused_recordings, 'recording')} unused: no test or case reads "
+            f"{'it' if summary.unused_recordings == 1 else 'them'} any more."
+        )
+
+
+_WHAT_FAILED = {"error": "ended in an error", "no-call": "made no call of their own"}
+_REMEDIES = {
+    "error": "An error says nothing about the model: mend the cause and run again with "
+    "--tiers-record=once; only what is missing is recorded.",
+    "no-call": "No call means that the answer came from a cache, a mock or a shared fixture: "
+    "let each test make its own call.",
+}
+
+
+def _failed(summary: RunSummary, outcome: Literal["error", "no-call"]) -> Iterator[str]:
+    """The trials that ended so, for each tier, with the first reason; the remedy once."""
+    by_tier: dict[str, list[Trial]] = {}
+    for trial in summary.trials:
+        if trial.outcome == outcome and not trial.budget and not trial.stale:
+            by_tier.setdefault(trial.tier, []).append(trial)
+    for tier in sorted(by_tier):
+        trials = by_tier[tier]
+        why = next((one_line(trial.reason) for trial in trials if trial.reason), None)
+        reason = f", first: {why}" if why else ""
+        yield f"{count(len(trials), 'trial')} on {tier} {_WHAT_FAILED[outcome]}{reason}"
+    if by_tier:
+        yield _REMEDIES[outcome]
+
+
+def _limit(summary: RunSummary) -> str:
+    settings = summary.settings
+    text = f"the limit of {money(settings.max_cost)} (--tiers-max-cost)"
+    if settings.max_calls is not None:
+        text += f" or {count(settings.max_calls, 'call')} (--tiers-max-calls)"
+    return f"{text} was reached"
