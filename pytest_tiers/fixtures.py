@@ -140,9 +140,10 @@ def tier(request: pytest.FixtureRequest) -> TierHandle:
 
 
 def _endpoint(tier: Tier) -> dict[str, Any]:
-    variable = tier.api_key_env or VARIABLE
-    key = os.environ.get(variable) or PLACEHOLDER
-    return {"api_key": key, **({"base_url": tier.base_url} if tier.base_url else {})}
+    if tier.base_url is None:
+        return {"api_key": os.environ.get(VARIABLE) or PLACEHOLDER}
+    # The rewrite sets the tier's own key; the application's never goes there.
+    return {"api_key": PLACEHOLDER, "base_url": tier.base_url}
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.override.keys import PLACEHOLDER
 from pytest_tiers.tiers import Tier
 
 _AZURE_DEPLOYMENT = re.compile(r"(?<=/deployments/)[^/]+(?=/)")
@@ -30,7 +31,8 @@ def rewritten(request: SentRequest, tier: Tier, key: str | None) -> SentRequest:
     url = request.url
     if tier.base_url is not None:
         url = f"{tier.base_url.rstrip('/')}/{request.endpoint}"
-        if _origin(url) != _origin(request.url):
+        has_key = PLACEHOLDER not in headers.get("authorization", "")
+        if not has_key or _origin(url) != _origin(request.url):
             for name in ("authorization", "api-key", "openai-organization", "openai-project"):
                 headers.pop(name, None)
     else:
