@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from pytest_tiers.errors import ConfigurationError, TiersWarning
+from pytest_tiers.findings import RunSummary
 from pytest_tiers.records import Trial
 from pytest_tiers.runner import Runner
 from pytest_tiers.settings import Settings
-from pytest_tiers.summary import RunSummary, summarise
+from pytest_tiers.summary import summarise
 
 #: pytest's word for a report, its letter, and its word with -v.
 _STATUS = {

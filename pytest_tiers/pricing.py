@@ -1,19 +1,15 @@
-"""What calls cost in USD, exactly, and the one ledger that keeps a run below its limits."""
+"""What calls cost in USD, exactly, and what a request may cost before it is sent."""
 
 from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Context, Decimal, localcontext
-from pathlib import Path
+from decimal import Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
-from pytest_tiers.errors import BudgetReached
 from pytest_tiers.records import Tokens
 from pytest_tiers.tiers import BUILT_IN, Price, Tier
 
@@ -21,7 +17,7 @@ if TYPE_CHECKING:
     from genai_prices.types import MatchLogic, PriceCalculation, TieredPrices
 
 #: Enough digits for exact sums, whatever precision the application under test has set.
-_EXACT = Context(prec=80)
+EXACT = Context(prec=80)
 
 #: Service tiers that are billed at the standard price; ``on_demand`` is Groq's word for it.
 _STANDARD = frozenset({None, "", "auto", "default", "standard", "on_demand"})
@@ -40,9 +36,6 @@ _FIRST_OUTPUT = 4_096
 
 #: How many times the measured use another call of the same prompt may need.
 _HEADROOM = 4
-
-#: Seconds that a call may wait for the ledger while other workers write.
-_LEDGER_TIMEOUT = 60.0
 
 
 # Prices
@@ -160,7 +153,7 @@ def _price(tokens: Tokens, query: _Query) -> Decimal | None:
         found = _find(tokens, query)
         return None if found is None else found.total_price
     cached = price.input if price.cached_input is None else price.cached_input
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         full = price.input * (tokens.input - tokens.cached_input) + price.output * tokens.output
         return (full + cached * tokens.cached_input) / 1_000_000
 
@@ -182,7 +175,7 @@ def _calculate(tokens: Tokens, name: str, query: _Query) -> PriceCalculation:
     """What genai-prices says; it reads the prices that came with it, never the network."""
     from genai_prices import Usage, calc_price
 
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return calc_price(
             Usage(
                 input_tokens=tokens.input,
@@ -260,18 +253,18 @@ def _base(price: Decimal | TieredPrices | None) -> Decimal | None:
 
 
 def _price_entry(price: Price, source: str) -> dict[str, str | None]:
-    cached = None if price.cached_input is None else _plain(price.cached_input)
+    cached = None if price.cached_input is None else plain(price.cached_input)
     return {
-        "input": _plain(price.input),
+        "input": plain(price.input),
         "cached_input": cached,
-        "output": _plain(price.output),
+        "output": plain(price.output),
         "source": source,
     }
 
 
-def _plain(amount: Decimal) -> str:
+def plain(amount: Decimal) -> str:
     """An amount without exponent, to the cent or as exact as it is: 0.20, 0.028."""
-    exponent = amount.normalize(_EXACT).as_tuple().exponent
+    exponent = amount.normalize(EXACT).as_tuple().exponent
     places = max(2, -exponent) if isinstance(exponent, int) else 2
     return f"{amount:.{places}f}"
 
@@ -352,136 +345,3 @@ def _json_object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-# The ledger
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What a run has spent so far, in USD; ``unpriced`` of the ``calls`` have no known cost.
-
-    ``reserved`` is what calls under way may cost at most; ``calls`` includes them.
-    """
-
-    spent: Decimal
-    reserved: Decimal
-    calls: int
-    unpriced: int
-
-
-class Budget:
-    """One ledger for the whole run, shared by all workers through a SQLite file.
-
-    Every call is reserved before it is sent and settled or released afterwards, so that calls
-    under way in several threads and processes cannot pass the limits together. Any thread may
-    use it: each operation is one transaction on a connection of its own. The file is created
-    when it is first needed; a run starts with a new one.
-    """
-
-    def __init__(self, path: Path, max_cost: Decimal, max_calls: int | None = None) -> None:
-        """``max_cost`` is in USD. With ``max_calls``, unpriced calls are allowed too."""
-        self._path = path
-        self._max_cost = max_cost
-        self._max_calls = max_calls
-
-    def reserve(self, key: str, usd: Decimal | None, what: str = "this call") -> None:
-        """Set aside what the call ``key`` may cost at most; None where it cannot be priced.
-
-        ``what`` names the call in the message. Raises `BudgetReached` where the run could pass
-        a limit, and ValueError where the key is reserved already.
-        """
-        with self._transaction() as ledger:
-            if ledger.execute("SELECT 1 FROM reserved WHERE key = ?", [key]).fetchone():
-                raise ValueError(f"{key!r} is reserved already")
-            self._check(_spending(ledger), usd, what)
-            ledger.execute("INSERT INTO reserved VALUES (?, ?)", [key, _text(usd)])
-
-    def settle(self, key: str, usd: Decimal | None) -> None:
-        """Replace a reservation by the real cost in USD.
-
-        None (an answer without usage) counts as much as was reserved, and the call as unpriced.
-        Raises KeyError where the key is not reserved.
-        """
-        with self._transaction() as ledger:
-            reserved = _take(ledger, key)
-            cost = reserved if usd is None else usd
-            with localcontext(_EXACT):
-                spent = _spending(ledger).spent + (cost or 0)
-            ledger.execute(
-                "UPDATE totals SET spent = ?, calls = calls + 1, unpriced = unpriced + ?",
-                [str(spent), usd is None],
-            )
-
-    def release(self, key: str) -> None:
-        """Give a reservation back: the call was not made. Raises KeyError as `settle` does."""
-        with self._transaction() as ledger:
-            _take(ledger, key)
-
-    def spending(self) -> Spending:
-        """What all workers have spent and reserved so far."""
-        with self._transaction() as ledger:
-            return _spending(ledger)
-
-    def _check(self, so_far: Spending, usd: Decimal | None, what: str) -> None:
-        if self._max_calls is not None and so_far.calls >= self._max_calls:
-            raise BudgetReached(
-                f"{what} was not made: the limit of {self._max_calls} calls is reached. "
-                f"Raise it with --tiers-max-calls={max(2 * self._max_calls, 1)}."
-            )
-        if usd is None:
-            if self._max_calls is not None:
-                return
-            raise BudgetReached(
-                f"{what} was not made: it cannot be priced, so that --tiers-max-cost cannot "
-                "limit it. Give its tier a `price` or `price_as`, or limit the number of calls "
-                "with --tiers-max-calls=N."
-            )
-        with localcontext(_EXACT):
-            committed = so_far.spent + so_far.reserved
-            if committed + usd <= self._max_cost:
-                return
-            enough = (2 * (committed + usd)).quantize(Decimal("0.01"), ROUND_CEILING)
-        raise BudgetReached(
-            f"{what} was not made: it could cost up to ${usd:.6f}, and of the limit of "
-            f"${_plain(self._max_cost)} ${so_far.spent:.6f} is spent and ${so_far.reserved:.6f} "
-            f"reserved for calls under way. Raise it with --tiers-max-cost={enough}."
-        )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that excludes all others; closing without COMMIT takes it back."""
-        connection = sqlite3.connect(self._path, timeout=_LEDGER_TIMEOUT, isolation_level=None)
-        with closing(connection) as ledger:
-            # The file need not survive a power cut, only a killed process.
-            ledger.execute("PRAGMA synchronous = OFF")
-            ledger.execute("BEGIN IMMEDIATE")
-            ledger.execute("CREATE TABLE IF NOT EXISTS reserved (key TEXT PRIMARY KEY, usd TEXT)")
-            ledger.execute(
-                "CREATE TABLE IF NOT EXISTS totals (id INTEGER PRIMARY KEY CHECK (id = 1), "
-                "spent TEXT NOT NULL, calls INTEGER NOT NULL, unpriced INTEGER NOT NULL)"
-            )
-            ledger.execute("INSERT OR IGNORE INTO totals VALUES (1, '0', 0, 0)")
-            yield ledger
-            ledger.execute("COMMIT")
-
-
-def _spending(ledger: sqlite3.Connection) -> Spending:
-    spent, calls, unpriced = ledger.execute("SELECT spent, calls, unpriced FROM totals").fetchone()
-    under_way = [usd for (usd,) in ledger.execute("SELECT usd FROM reserved")]
-    with localcontext(_EXACT):
-        reserved = sum((Decimal(usd) for usd in under_way if usd is not None), Decimal(0))
-    return Spending(Decimal(spent), reserved, calls + len(under_way), unpriced)
-
-
-def _take(ledger: sqlite3.Connection, key: str) -> Decimal | None:
-    """Remove a reservation and return its amount."""
-    row = ledger.execute("SELECT usd FROM reserved WHERE key = ?", [key]).fetchone()
-    if row is None:
-        raise KeyError(f"{key!r} is not reserved")
-    ledger.execute("DELETE FROM reserved WHERE key = ?", [key])
-    return None if row[0] is None else Decimal(row[0])
-
-
-def _text(usd: Decimal | None) -> str | None:
-    return None if usd is None else str(usd)

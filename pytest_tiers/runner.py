@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher
 from pytest_tiers.cassettes.names import CassetteFile, cassette_file
@@ -23,7 +24,6 @@ from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
 from pytest_tiers.override.active import ActiveTrial, CallRules
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
-from pytest_tiers.pricing import Budget
 from pytest_tiers.records import Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import NO_CALL

@@ -66,7 +66,7 @@ class TierSession:
             items.clear()
         if not self.collection.trials or config.option.collectonly:
             return
-        from pytest_tiers.pricing import Budget
+        from pytest_tiers.budget import Budget
         from pytest_tiers.runner import Runner
 
         settings = self.settings

@@ -1,4 +1,4 @@
-"""Everything a report shows about a run, computed once from all its trials."""
+"""What all trials of a run say together, computed once for every report."""
 
 from __future__ import annotations
 
@@ -11,119 +11,15 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from pytest_tiers import statistics, verdicts
+from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
 from pytest_tiers.records import Call, Tokens, Trial
+from pytest_tiers.savings import total_savings
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import CURRENT, Ladder
-from pytest_tiers.verdicts import Comparison, Verdict
+from pytest_tiers.verdicts import Comparison
 
 #: Why a prompt has no verdict.
 NO_MODEL = "no trial called a model: the answers came from a mock, a cache or an unknown client"
-
-#: Verdicts that do not rule a candidate out.
-_OPEN: frozenset[Verdict] = frozenset({"safe", "matches", "inconclusive"})
-
-
-@dataclass(frozen=True, slots=True)
-class LadderEntry:
-    """One tier of the run as a report names it; prices in USD per million tokens, as text."""
-
-    name: str
-    model: str | None
-    price: dict[str, str | None] | None
-
-
-@dataclass(frozen=True, slots=True)
-class TierStats:
-    """One prompt on one tier. ``cost_usd`` is None where nothing could be priced.
-
-    ``cost_per_1000`` is the measured cost of 1,000 runs of the prompt in USD, from the trials
-    whose calls are all priced, at uncached input; None where there is none. A candidate's are
-    the trials whose pair on the flagship is complete and priced too. ``seconds_p50`` and
-    ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call.
-    """
-
-    trials: int
-    passed: int
-    missed: int
-    unsupported: int
-    errors: int
-    no_calls: int
-    calls: int
-    tokens: Tokens
-    cost_usd: Decimal | None
-    unpriced_calls: int
-    cost_per_1000: Decimal | None
-    seconds_p50: float | None
-    seconds_p95: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PromptSummary:
-    """One prompt: its numbers per tier, its comparisons, and what to do.
-
-    ``savings`` maps a candidate to the share of the flagship's cost that it saves (negative
-    where it costs more), None where unknown. ``notice`` says why there is no verdict, e.g.
-    because no trial called a model.
-    """
-
-    id: str
-    cases: int
-    flagship: str | None
-    margin: float
-    min_pass_rate: float | None
-    monthly_runs: int | None
-    tiers: dict[str, TierStats]
-    comparisons: dict[str, Comparison]
-    savings: dict[str, float | None]
-    as_is_calls: int
-    as_is_cost_usd: Decimal | None
-    recommended: str | None
-    notice: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Savings:
-    """Cost of 1,000 runs of every priced prompt, in USD: on the flagship, and as recommended.
-
-    ``share`` is what the recommendations save of the flagship's cost. ``*_per_month`` cover the
-    priced prompts whose monthly runs are known; ``possible_usd_per_month`` is what a month would
-    save if every prompt moved to its cheapest candidate that agrees so far, proven or not.
-    """
-
-    flagship_usd_per_1000: Decimal | None
-    recommended_usd_per_1000: Decimal | None
-    share: float | None
-    priced_prompts: int
-    unpriced_prompts: int
-    flagship_usd_per_month: Decimal | None
-    recommended_usd_per_month: Decimal | None
-    possible_usd_per_month: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """All that any report renders; ``trials`` sorted by prompt, case, ladder and sample.
-
-    ``rewritten`` and ``left_alone`` are the call sites with the models they asked for:
-    ``app/triage.py:3 route (gpt-5.4)``, ``tests/judge.py:12 grade (as_is: gpt-5.4)``.
-    ``spent_usd`` and ``replayed_usd`` include calls that were left alone.
-    """
-
-    settings: Settings
-    created: str
-    commit: str | None
-    selection: bool
-    ladder: tuple[LadderEntry, ...]
-    prompts: tuple[PromptSummary, ...]
-    savings: Savings
-    spent_usd: Decimal
-    unpriced_spent_calls: int
-    replayed_usd: Decimal
-    stale_trials: int
-    unused_recordings: int | None
-    rewritten: tuple[str, ...]
-    left_alone: tuple[str, ...]
-    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +108,7 @@ def summarise(
             for tier in ladder.tiers
         ),
         prompts=prompts,
-        savings=_total_savings(prompts),
+        savings=total_savings(prompts),
         spent_usd=_priced_sum(paid),
         unpriced_spent_calls=_unpriced(paid),
         replayed_usd=_priced_sum(call for call in calls if call.replayed),
@@ -443,66 +339,6 @@ def _unpriced(calls: Iterable[Call]) -> int:
 
 def _is_answered(call: Call) -> bool:
     return call.status is not None and 200 <= call.status < 300
-
-
-def _total_savings(prompts: Iterable[PromptSummary]) -> Savings:
-    with_calls = [prompt for prompt in prompts if any(each.calls for each in prompt.tiers.values())]
-    today = [(prompt, cost) for prompt in with_calls if (cost := _today(prompt)) is not None]
-    monthly = [
-        (prompt, Decimal(prompt.monthly_runs) / 1000, cost)
-        for prompt, cost in today
-        if prompt.monthly_runs is not None
-    ]
-    flagship = sum((cost for _, cost in today), Decimal(0))
-    recommended = sum((_as_recommended(prompt, cost) for prompt, cost in today), Decimal(0))
-    return Savings(
-        flagship_usd_per_1000=flagship if today else None,
-        recommended_usd_per_1000=recommended if today else None,
-        share=float(1 - recommended / flagship) if flagship else None,
-        priced_prompts=len(today),
-        unpriced_prompts=len(with_calls) - len(today),
-        flagship_usd_per_month=_sum(runs * cost for _, runs, cost in monthly),
-        recommended_usd_per_month=_sum(
-            runs * _as_recommended(prompt, cost) for prompt, runs, cost in monthly
-        ),
-        possible_usd_per_month=_sum(
-            runs * (cost - _as_possible(prompt, cost)) for prompt, runs, cost in monthly
-        ),
-    )
-
-
-def _sum(amounts: Iterable[Decimal]) -> Decimal | None:
-    """The sum in USD; None where there is nothing to add."""
-    known = list(amounts)
-    return sum(known, Decimal(0)) if known else None
-
-
-def _today(prompt: PromptSummary) -> Decimal | None:
-    """What 1,000 runs on the flagship cost in USD."""
-    return None if prompt.flagship is None else prompt.tiers[prompt.flagship].cost_per_1000
-
-
-def _as_recommended(prompt: PromptSummary, today: Decimal) -> Decimal:
-    """What 1,000 runs as recommended cost in USD."""
-    return _cost_on(prompt, prompt.recommended, today)
-
-
-def _as_possible(prompt: PromptSummary, today: Decimal) -> Decimal:
-    """What 1,000 runs cost in USD on the cheapest candidate that agrees so far."""
-    agreeing = [
-        name
-        for name, comparison in prompt.comparisons.items()
-        if comparison.verdict in _OPEN
-        and comparison.difference is not None
-        and comparison.difference >= -comparison.margin
-    ]
-    return min((_cost_on(prompt, name, today) for name in agreeing), default=today)
-
-
-def _cost_on(prompt: PromptSummary, candidate: str | None, today: Decimal) -> Decimal:
-    """What 1,000 runs cost in USD on a candidate, or today where that is cheaper or unknown."""
-    cost = None if candidate is None else prompt.tiers[candidate].cost_per_1000
-    return today if cost is None else min(cost, today)
 
 
 def _rewritten(trials: Iterable[Trial]) -> tuple[str, ...]:

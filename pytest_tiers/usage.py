@@ -6,15 +6,13 @@ Nothing here raises on a damaged or hostile body: what cannot be read is None or
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
+from pytest_tiers.event_streams import events, is_event_stream, parse_json
 from pytest_tiers.records import Tokens
-
-Reading = Literal["answer", "refused", "error"]
 
 #: Above this a count is damage, not use; below it every price is exact.
 _MOST_TOKENS = 2**53
@@ -27,29 +25,6 @@ _LONGEST_MESSAGE = 2_000
 _BILLED_TOOLS = frozenset(
     {"web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"}
 )
-
-_MODEL_NOT_FOUND_CODES = frozenset(
-    {"model_not_found", "model_not_exist", "invalid_model", "unknown_model", "deploymentnotfound"}
-)
-
-#: How OpenAI, Azure, DeepSeek, Mistral, Moonshot, OpenRouter, vLLM and Ollama word it.
-_MODEL_NOT_FOUND = re.compile(
-    r"\bmodel\b.{0,120}?\b(does not exist|not exist|not found|no longer available)"
-    r"|\b(no such|not found the) model\b"
-    r"|\b(invalid|unknown|unsupported) model( id| name)?\s*([:'\"`]|$)"
-    r"|\bis not a valid model( id)?\b"
-    r"|\bno endpoints found for\b"
-    r"|\bdeployment\b.{0,80}\bdoes not exist",
-    re.IGNORECASE | re.DOTALL,
-)
-
-#: The model exists, but not at this endpoint: no reason to stop the tier elsewhere.
-_OTHER_ENDPOINT = re.compile(
-    r"\b(not supported|only supported|not available) (in|by|with|at) (the )?/?v1/", re.IGNORECASE
-)
-
-#: Google answers a wrong key with 400.
-_INVALID_KEY = re.compile(r"\bapi key (is )?(not valid|invalid)|\binvalid api key", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,80 +62,18 @@ def read_answer(endpoint: str, body: bytes | str, content_type: str | None = Non
     """
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     text = text.removeprefix("\ufeff")
-    if _is_event_stream(text, content_type):
-        events = list(_events(text))
+    if is_event_stream(text, content_type):
+        stream = list(events(text))
         if endpoint == "responses":
-            return _read_responses_stream(events)
-        return _read_chunks(endpoint, events)
-    value = _parse(text)
+            return _read_responses_stream(stream)
+        return _read_chunks(endpoint, stream)
+    value = parse_json(text)
     if isinstance(value, list) and value:
         value = value[0]  # Google's OpenAI endpoint wraps its errors in a list.
     if isinstance(value, dict):
         return _read_object(endpoint, value)
     message = " ".join(text.split())[:_LONGEST_MESSAGE]
     return Answer(error_message=message or None)
-
-
-def read_status(status: int | None, answer: Answer, *, left_early: bool = False) -> Reading:
-    """How the last attempt of a request counts (docs/verdicts.md, "Outcomes").
-
-    ``answer``: the model answered. ``refused``: the request was refused as such, so the tier
-    cannot do it. ``error``: says nothing about the model. ``status`` None means that no answer
-    came. ``left_early`` means that the application stopped reading the stream itself, so that
-    its missing end is no error.
-    """
-    if status is None:
-        return "error"
-    if is_unsupported(status, answer):
-        return "refused"
-    if not 200 <= status < 300:
-        return "error"
-    if answer.complete and answer.error_message is not None:
-        return "refused" if _refused_inside(answer) else "error"
-    return "answer" if answer.complete or left_early else "error"
-
-
-def is_unsupported(status: int, answer: Answer) -> bool:
-    """Whether a status means that the request was refused as such.
-
-    400 and 422 (unknown parameter, schema, modality, context too long), 413 (too long), and an
-    endpoint that does not exist there (404, 405, 501). A model that does not exist is none of
-    these: see `stops_tier`.
-    """
-    if stops_tier(status, answer):
-        return False
-    if status == 404:
-        # With a parameter named, a file or an earlier response is missing, not the endpoint.
-        return answer.error_param in (None, "model")
-    if status == 413:
-        # Groq answers 413 when a request exceeds the tokens per minute of the account.
-        return answer.error_code != "rate_limit_exceeded"
-    return status in (400, 405, 422, 501)
-
-
-def stops_tier(status: int | None, answer: Answer) -> bool:
-    """Whether the tier cannot be used at all: 401, 403, no such model, a key refused by 400."""
-    if status in (401, 403):
-        return True
-    if status not in (400, 404, 422, 501):
-        return False
-    return _model_not_found(answer) or bool(_INVALID_KEY.search(answer.error_message or ""))
-
-
-def _model_not_found(answer: Answer) -> bool:
-    message = answer.error_message or ""
-    if answer.error_param not in (None, "model") or _OTHER_ENDPOINT.search(message):
-        return False
-    if (answer.error_code or "").lower() in _MODEL_NOT_FOUND_CODES:
-        return True
-    return bool(_MODEL_NOT_FOUND.search(message))
-
-
-def _refused_inside(answer: Answer) -> bool:
-    """Whether an error inside a 200 answer refuses the request as such."""
-    if answer.error_status is not None:
-        return answer.error_status in (400, 422)
-    return (answer.error_code or "").startswith("invalid_")
 
 
 def _read_object(endpoint: str, value: Mapping[str, Any]) -> Answer:
@@ -408,7 +321,7 @@ def _item_text(item: Mapping[str, Any]) -> str:
 
 def _call_text(name: str, arguments: object) -> str:
     """A tool call as ``name(arguments)``, with JSON arguments compact so that they compare."""
-    value = _parse(arguments) if isinstance(arguments, str) else arguments
+    value = parse_json(arguments) if isinstance(arguments, str) else arguments
     return f"{name}({arguments if value is None else _compact(value)})"
 
 
@@ -468,42 +381,6 @@ def _error_status(error: object) -> int | None:
 
 
 # JSON and event streams
-
-
-def _is_event_stream(text: str, content_type: str | None) -> bool:
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    if kind == "text/event-stream":
-        return True
-    # A body without a useful type; no JSON text starts like this.
-    return text.lstrip().startswith(("data:", "event:"))
-
-
-def _events(text: str) -> Iterator[Mapping[str, Any] | None]:
-    """The data of each event; None for ``[DONE]``. What does not parse is left out.
-
-    Lines end as the specification of event streams says, not where `str.splitlines` would
-    split: U+2028 and U+0085 occur inside JSON strings.
-    """
-    data: list[str] = []
-    for line in [*re.split(r"\r\n|\n|\r", text), ""]:
-        field, _, value = line.partition(":")
-        if field == "data":
-            data.append(value.removeprefix(" "))
-        if line or not data:
-            continue
-        joined, data = "\n".join(data), []
-        if joined.strip() == "[DONE]":
-            yield None
-        elif isinstance(event := _parse(joined), dict):
-            yield event
-
-
-def _parse(text: str) -> Any:
-    """The JSON value, or None. A number of 5,000 digits is a ValueError, deep nesting another."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _first_choice(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -10,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from vcr.filters import decode_response
 from vcr.serializers import yamlserializer
 
 from pytest_tiers.cassettes.matching import SentRequest
-from pytest_tiers.cassettes.scrub import Scrubber, kept_headers
+from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import CassetteError
 
 #: Version of what stands in a cassette's ``metadata``.
@@ -98,19 +100,23 @@ def recorded_call(
 
     ``response`` is as vcrpy's stubs hand it over.
     """
-    response = decode_response(response)
-    headers = kept_headers(request.headers)
+    body, encoding = _decompressed(response)
+    headers = {
+        name: values
+        for name, values in scrub.headers(response["headers"]).items()
+        if name != "content-encoding" or encoding
+    }
     interaction = {
         "request": {
             "method": request.method,
             "uri": scrub.url(request.url),
-            "headers": headers,
+            "headers": scrub.headers(request.headers),
             "body": _readable(scrub.bytes(request.body)),
         },
         "response": {
             "status": dict(response["status"]),
-            "headers": kept_headers(response["headers"]),
-            "body": {"string": _readable(scrub.bytes(response["body"].get("string") or b""))},
+            "headers": headers,
+            "body": {"string": _readable(scrub.bytes(body))},
         },
     }
     return RecordedCall(interaction, about)
@@ -194,6 +200,12 @@ def _cassette(document: Any) -> Cassette:
     return cassette
 
 
+#: What no block of YAML text can hold; none of it is part of JSON's own syntax.
+_NOT_IN_A_BLOCK = re.compile(
+    "[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe]"
+)
+
+
 class _Readable(yaml.SafeDumper):
     """Writes text of several lines as a block, other text in its own script."""
 
@@ -203,8 +215,7 @@ class _Quoted(yaml.SafeDumper):
 
 
 def _block_or_quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # A block turns these line breaks into plain ones.
-    lossless = not {"\x85", "\u2028", "\u2029", "\r"} & set(text)
+    lossless = _NOT_IN_A_BLOCK.search(text) is None
     style = None if lossless and "\n" not in text else "|" if lossless else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -220,6 +231,27 @@ for _dumper in (_Readable, _Quoted):
     _dumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
 
 
+def _decompressed(response: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The answer's body, and what it is still compressed with: nothing, if that can be undone."""
+    body: bytes = response["body"].get("string") or b""
+    names = [
+        value
+        for name, values in response["headers"].items()
+        if name.lower() == "content-encoding"
+        for value in (values if isinstance(values, list) else [values])
+    ]
+    if not names or not body:
+        return body, ""
+    # The client's own decoders, because the client has said which encodings it accepts.
+    client = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
+    encoding = ", ".join(names)
+    try:
+        plain = client.Response(200, headers={"content-encoding": encoding}, content=body).content
+    except client.DecodingError:
+        return body, ""  # aiohttp and requests have decompressed it already
+    return plain, encoding if plain == body else ""
+
+
 def _readable(body: bytes) -> str | bytes:
     """The body as text, JSON indented; bytes where it is not text."""
     try:
@@ -228,24 +260,14 @@ def _readable(body: bytes) -> str | bytes:
         return body
     try:
         value = json.loads(text)
-        if not isinstance(value, dict | list):
-            return text
-        # A lone surrogate cannot be written in UTF-8, only as \ud83d.
-        for ascii_only in (False, True):
-            indented = json.dumps(value, indent=2, ensure_ascii=ascii_only)
-            if _encodes(indented) and _exact(indented) == _exact(text):
+        if isinstance(value, dict | list):
+            indented = json.dumps(value, indent=2, ensure_ascii=False)
+            indented = _NOT_IN_A_BLOCK.sub(lambda found: json.dumps(found[0])[1:-1], indented)
+            if _exact(indented) == _exact(text):
                 return indented
     except (ValueError, RecursionError):
         pass
     return text
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _exact(text: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import uuid
@@ -27,14 +28,15 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".gitignore").write_text("*\n")
         self.path = folder / f"journal-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
-        self._file: IO[bytes] = self.path.open("ab")
-        lock(self._file)
+        # Without a buffer, nothing of a line that failed is left to be written later.
+        self._file = self.path.open("ab", buffering=0)
+        _lock(self._file, wait=False)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append one entry and wait until it is on the disk. Raises OSError."""
-        line = json.dumps(entry, default=_bytes_as_text, ensure_ascii=True) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
+        line = as_line(entry).encode()
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -42,12 +44,20 @@ class Journal:
         self._file.close()
 
 
-def finished_journals(root: Path) -> Iterator[Path]:
-    """Journals under ``root`` whose process is gone or done with them."""
-    for path in sorted((root / FOLDER).glob("journal-*.jsonl")):
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            lock(file)
-            yield path
+@contextlib.contextmanager
+def finished_journals(root: Path) -> Iterator[list[Path]]:
+    """Journals under ``root`` whose process is gone or done with them, oldest first.
+
+    While the block runs, no other process folds them.
+    """
+    folder = root / FOLDER
+    if not any(folder.glob("journal-*.jsonl")):
+        yield []  # a replay writes nothing, not even a lock
+        return
+    with (folder / "fold.lock").open("ab") as file:
+        _lock(file, wait=True)
+        found = sorted((path.stat().st_mtime_ns, path) for path in folder.glob("journal-*.jsonl"))
+        yield [path for _, path in found if _is_finished(path)]
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -58,13 +68,27 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line, object_hook=_text_as_bytes)
 
 
-def lock(file: IO[bytes]) -> None:
+def as_line(entry: dict[str, Any]) -> str:
+    """An entry as it stands in a journal."""
+    return json.dumps(entry, default=_bytes_as_text) + "\n"
+
+
+def _is_finished(journal: Path) -> bool:
+    try:
+        with journal.open("rb") as file:
+            _lock(file, wait=False)
+    except OSError:
+        return False
+    return True
+
+
+def _lock(file: IO[bytes], *, wait: bool) -> None:
     """Hold the file as long as it is open. Raises OSError where another process does."""
     try:
         import fcntl
     except ImportError:  # Windows refuses to delete an open file: that is lock enough
         return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def _bytes_as_text(value: Any) -> Any:

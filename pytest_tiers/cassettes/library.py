@@ -5,34 +5,41 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_tiers.cassettes import format
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, TrialKey
-from pytest_tiers.cassettes.journal import Journal, entries, finished_journals
+from pytest_tiers.cassettes.journal import (
+    FOLDER,
+    Journal,
+    as_line,
+    entries,
+    finished_journals,
+)
 from pytest_tiers.cassettes.names import CassetteFile
 from pytest_tiers.errors import CassetteError
+from pytest_tiers.usage import read_answer
 
 
 @dataclass(slots=True)
 class Attempt:
     """One run of one trial, as its journal tells it.
 
-    ``calls`` maps the position of a call to what was recorded, ``replayed`` to the index in the
-    recording that was there before.
+    ``calls`` maps the position of a call to what was recorded or replayed. ``anew`` means that
+    the user asked to replace a cassette that cannot be read.
     """
 
-    path: Path
     function: str
     tier: str
     key: TrialKey
     calls: dict[int, RecordedCall] = field(default_factory=dict)
-    replayed: dict[int, int] = field(default_factory=dict)
     complete: bool = False
+    anew: bool = False
 
 
 class Library:
@@ -41,6 +48,8 @@ class Library:
     def __init__(self) -> None:
         self._read: dict[Path, Cassette | CassetteError | None] = {}
         self._journals: dict[Path, Journal] = {}
+        self._failures: dict[Path, OSError] = {}
+        self._lock = threading.Lock()
 
     def cassette(self, path: Path) -> Cassette | None:
         """The cassette at ``path``, None where there is none. Raises CassetteError."""
@@ -56,12 +65,31 @@ class Library:
             raise found
         return found
 
+    def open_journal(self, file: CassetteFile) -> None:
+        """Make sure that an answer could be written. Raises OSError."""
+        root = file.root
+        if (failure := self._failures.get(root)) is not None:
+            raise failure
+        if root not in self._journals:
+            with self._failing(root):
+                self._journals[root] = Journal(root)
+
     def journal(self, file: CassetteFile, entry: Mapping[str, Any]) -> None:
-        """Write what happened to the disk, at once. Raises OSError."""
-        if file.root not in self._journals:
-            self._journals[file.root] = Journal(file.root)
-        cassette = file.path.relative_to(file.root).as_posix()
-        self._journals[file.root].write({"cassette": cassette, **entry})
+        """Write what happened to the disk, at once. Raises OSError, from then on always."""
+        with self._lock:
+            self.open_journal(file)
+            cassette = file.path.relative_to(file.root).as_posix()
+            with self._failing(file.root):
+                self._journals[file.root].write({"cassette": cassette, **entry})
+
+    @contextlib.contextmanager
+    def _failing(self, root: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # Part of a line may stand there: a further one would be unreadable.
+            self._failures[root] = error
+            raise
 
     def close(self) -> None:
         """Finish this process's journals."""
@@ -73,29 +101,47 @@ class Library:
 
         A journal is deleted only when every answer in it stands in a cassette.
         """
-        problems = []
+        problems: list[str] = []
         for root in dict.fromkeys([*roots, *self._journals]):
-            for path in finished_journals(root):
-                try:
-                    self._fold_one(root, path)
-                except (OSError, CassetteError) as error:
-                    problems.append(f"{error} The new answers are kept in {path}.")
+            try:
+                with finished_journals(root) as journals:
+                    for path in journals:
+                        problems += self._fold_one(root, path)
+            except OSError as error:
+                problems.append(f"{error}. New answers are kept in {root / FOLDER}.")
         return problems
 
-    def _fold_one(self, root: Path, path: Path) -> None:
-        cassettes: dict[Path, list[Attempt]] = defaultdict(list)
-        for attempt in _attempts(root, path):
-            cassettes[attempt.path].append(attempt)
-        for target, attempts in cassettes.items():
-            self._read.pop(target, None)
-            cassette = self.cassette(target) or Cassette(attempts[0].function, attempts[0].tier)
-            for attempt in attempts:
-                _merge(cassette, attempt)
-            write_atomically(target, format.dump(cassette))
-            self._read[target] = cassette
-        if cassettes:
-            _mark_generated(root)
-        path.unlink()
+    def _fold_one(self, root: Path, path: Path) -> list[str]:
+        """Fold one journal; it keeps what did not get into a cassette."""
+        problems, left = [], []
+        for target, found in _by_cassette(path).items():
+            try:
+                self._fold_into(root / target, _attempts(found))
+            except (OSError, CassetteError) as error:
+                problems.append(f"{error} The new answers are kept in {path}.")
+                left += found
+        _mark_generated(root)
+        if left:
+            write_atomically(path, "".join(map(as_line, left)))
+        else:
+            path.unlink()
+        return problems
+
+    def _fold_into(self, target: Path, attempts: Iterable[Attempt]) -> None:
+        self._read.pop(target, None)
+        attempts = list(attempts)
+        first = attempts[0]
+        try:
+            cassette = self.cassette(target)
+        except CassetteError:
+            if not all(attempt.anew for attempt in attempts):
+                raise
+            cassette = None
+        cassette = cassette or Cassette(first.function, first.tier)
+        for attempt in attempts:
+            _merge(cassette, attempt)
+        write_atomically(target, format.dump(cassette))
+        self._read[target] = cassette
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -122,19 +168,22 @@ def _mark_generated(root: Path) -> None:
         attributes.write_text("*.yaml linguist-generated\n")
 
 
-def _attempts(root: Path, path: Path) -> Iterable[Attempt]:
+def _by_cassette(journal: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries(journal):
+        found[entry["cassette"]].append(entry)
+    return found
+
+
+def _attempts(journalled: Iterable[Mapping[str, Any]]) -> Iterable[Attempt]:
     found: dict[str, Attempt] = {}
-    for entry in entries(path):
-        if entry["attempt"] not in found:
-            found[entry["attempt"]] = Attempt(
-                root / entry["cassette"],
-                entry["test"],
-                entry["tier"],
-                (entry["case"], entry["sample"]),
-            )
-        attempt = found[entry["attempt"]]
-        attempt.replayed = {int(position): at for position, at in entry["replayed"].items()}
-        attempt.complete = entry.get("complete", False)
+    for entry in journalled:
+        key = (entry["case"], entry["sample"])
+        attempt = found.setdefault(
+            entry["attempt"], Attempt(entry["test"], entry["tier"], key, anew=entry["anew"])
+        )
+        # An answer that comes when its test has ended does not make the trial incomplete.
+        attempt.complete = attempt.complete or entry.get("complete", False)
         if "interaction" in entry:
             call = RecordedCall(entry["interaction"], entry["about"])
             attempt.calls[entry["position"]] = call
@@ -144,21 +193,44 @@ def _attempts(root: Path, path: Path) -> Iterable[Attempt]:
 def _merge(cassette: Cassette, attempt: Attempt) -> None:
     """Put an attempt's calls, in the order they were sent, into the cassette.
 
-    Answers of an attempt that did not come to its end are kept beside a complete recording.
+    Answers of an attempt that did not come to its end are kept beside a complete recording,
+    and so are earlier ones that it did not come to use.
     """
-    before = base_recording(cassette, attempt.key)
-    calls = dict(attempt.calls)
-    for position, index in attempt.replayed.items():
-        if before is not None and index < len(before.calls):
-            calls.setdefault(position, before.calls[index])
-    recording = Recording(tuple(calls[at] for at in sorted(calls)), attempt.complete)
-    if not attempt.complete:
-        cassette.unfinished[attempt.key] = recording
+    calls = tuple(attempt.calls[at] for at in sorted(attempt.calls))
+    if attempt.complete:
+        before = cassette.recordings.get(attempt.key)
+        cassette.unfinished.pop(attempt.key, None)
+        cassette.recordings[attempt.key] = Recording(_old_where_same(calls, before))
         return
-    cassette.unfinished.pop(attempt.key, None)
-    cassette.recordings[attempt.key] = recording
+    earlier = cassette.unfinished.get(attempt.key)
+    unused = tuple(call for call in earlier.calls if call not in calls) if earlier else ()
+    cassette.unfinished[attempt.key] = Recording((*calls, *unused), complete=False)
 
 
-def base_recording(cassette: Cassette, key: TrialKey) -> Recording | None:
-    """What an attempt that records goes on from: unfinished answers, else the recording."""
-    return cassette.unfinished.get(key) or cassette.recordings.get(key)
+def _old_where_same(
+    calls: Iterable[RecordedCall], before: Recording | None
+) -> tuple[RecordedCall, ...]:
+    """The calls, with the old recording of each that says the same: no change to review."""
+    old = list(before.calls) if before else []
+    kept = []
+    for call in calls:
+        same = next((other for other in old if says_the_same(other, call)), None)
+        if same is not None:
+            old.remove(same)
+        kept.append(same or call)
+    return tuple(kept)
+
+
+def says_the_same(one: RecordedCall, other: RecordedCall) -> bool:
+    """Whether two recordings differ only in ids, times, fingerprints and token counts.
+
+    A model's answer is its status, text, tool calls and the model that it names; any other
+    answer is its status and body.
+    """
+    if one.interaction["request"] != other.interaction["request"] or one.status != other.status:
+        return False
+    endpoint = one.request.endpoint
+    if endpoint is None or one.status >= 300:
+        return one.body == other.body
+    answers = [read_answer(endpoint, call.body, call.content_type) for call in (one, other)]
+    return len({(answer.complete, answer.model, answer.text) for answer in answers}) == 1

@@ -56,11 +56,11 @@ class Scrubber:
         host = parts.netloc.rpartition("@")[2]
         return self.text(urlunsplit(parts._replace(netloc=host, query=query)))
 
-
-def kept_headers(headers: Mapping[str, str | list[str]]) -> dict[str, list[str]]:
-    """The headers that may be written, names in lower case."""
-    return {
-        name.lower(): value if isinstance(value, list) else [value]
-        for name, value in headers.items()
-        if name.lower() in KEPT_HEADERS
-    }
+    def headers(self, headers: Mapping[str, str | list[str]]) -> dict[str, list[str]]:
+        """The headers that may be written, names in lower case."""
+        kept: dict[str, list[str]] = {}
+        for name, values in headers.items():
+            if (lower := name.lower()) in KEPT_HEADERS:
+                clean = self.url if lower == "location" else self.text
+                kept[lower] = [*map(clean, values if isinstance(values, list) else [values])]
+        return kept

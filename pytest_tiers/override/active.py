@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.tape import Tape, WireAnswer
 from pytest_tiers.cassettes.transports import OpenedCall
@@ -22,10 +23,11 @@ from pytest_tiers.override.as_is import is_as_is
 from pytest_tiers.override.keys import PLACEHOLDER, VARIABLE
 from pytest_tiers.override.rewrite import rewritten
 from pytest_tiers.override.sites import call_site, evaluation_library
-from pytest_tiers.pricing import Budget, estimate, price_of
+from pytest_tiers.pricing import estimate, price_of
 from pytest_tiers.records import Call, Tokens
+from pytest_tiers.statuses import read_status, stops_tier
 from pytest_tiers.tiers import Tier
-from pytest_tiers.usage import Answer, read_answer, read_status, stops_tier
+from pytest_tiers.usage import Answer, read_answer
 
 
 @dataclass(frozen=True, slots=True)

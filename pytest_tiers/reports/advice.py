@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.numbers import MANY, money, percent
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import listed
 from pytest_tiers.reports.words import how_many_more, short_names
-from pytest_tiers.summary import PromptSummary, RunSummary
 from pytest_tiers.verdicts import Comparison
 
 #: Verdicts that more cases can still turn into "safe".

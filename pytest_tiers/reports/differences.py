@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_tiers.findings import RunSummary
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.reports.text import chunks, cut, one_line, visible, wrap
-from pytest_tiers.summary import RunSummary
 
 #: An answer is shown up to this many lines and characters.
 _MOST_LINES = 6

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
 from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.reports.numbers import plain
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.settings import PromptSettings, Settings
-from pytest_tiers.summary import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
 from pytest_tiers.tiers import Tier
 from pytest_tiers.verdicts import Comparison
 

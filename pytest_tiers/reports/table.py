@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
 from pytest_tiers.reports.numbers import money, passed_of, percent, points_at_most
 from pytest_tiers.reports.text import one_line
-from pytest_tiers.summary import PromptSummary, RunSummary, TierStats
 
 #: Verdicts of candidates that gave no answer, so that nothing is known of their cost.
 _NO_ANSWERS = ("unsupported", "no-data")

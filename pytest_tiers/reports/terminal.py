@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.numbers import count, percent
@@ -21,7 +22,6 @@ from pytest_tiers.reports.totals import (
     unpriced_sentences,
 )
 from pytest_tiers.reports.words import agreement, reasons
-from pytest_tiers.summary import PromptSummary, RunSummary
 
 #: A line and its markup for ``TerminalReporter.write_line``.
 Line = tuple[str, dict[str, bool]]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Literal
 
+from pytest_tiers.findings import RunSummary
 from pytest_tiers.records import Call, Outcome, Trial
 from pytest_tiers.reports.numbers import amount, count, money, percent
 from pytest_tiers.reports.text import listed, one_line
-from pytest_tiers.summary import RunSummary
 
 #: Call sites named in one line.
 _MOST_SITES = 6

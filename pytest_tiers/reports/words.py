@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.numbers import (
     count,
     exact_percent,
@@ -16,7 +17,6 @@ from pytest_tiers.reports.numbers import (
 )
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import listed, one_line
-from pytest_tiers.summary import PromptSummary, RunSummary
 from pytest_tiers.verdicts import Comparison
 
 #: Prompts that say the same in different numbers are told one by one up to here.

@@ -11,9 +11,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
 from pytest_tiers.records import Call, Outcome, Tokens, Trial
 from pytest_tiers.settings import Settings
-from pytest_tiers.summary import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder
 from pytest_tiers.verdicts import Comparison
 

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from pytest_tiers.records import Tokens
-from pytest_tiers.usage import read_answer, read_status
+from pytest_tiers.statuses import read_status
+from pytest_tiers.usage import read_answer
 from tests.openai_server import CHAT, OpenAIServer, Reply
 
 ASK: Any = [{"role": "user", "content": "Which team handles refunds?"}]

@@ -14,8 +14,9 @@ import pytest
 from genai_prices import types
 from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
 
+from pytest_tiers.budget import Budget, Spending
 from pytest_tiers.errors import BudgetReached
-from pytest_tiers.pricing import Budget, Estimate, Spending, estimate, list_price, price_of
+from pytest_tiers.pricing import Estimate, estimate, list_price, price_of
 from pytest_tiers.records import Tokens
 from pytest_tiers.tiers import BUILT_IN, Price, Tier
 

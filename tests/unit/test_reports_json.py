@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.findings import RunSummary, Savings
 from pytest_tiers.reports.json import report, write
 from pytest_tiers.settings import IgnoreRule, PromptSettings, Settings
-from pytest_tiers.summary import RunSummary, Savings
 from pytest_tiers.tiers import Ladder, Tier
 from tests.unit.summaries import (
     LADDER,

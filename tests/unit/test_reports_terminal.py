@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_tiers import statistics
+from pytest_tiers.findings import LadderEntry, RunSummary, Savings
 from pytest_tiers.records import Outcome
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
@@ -16,7 +17,6 @@ from pytest_tiers.reports.terminal import attainable_line, summary_lines
 from pytest_tiers.reports.text import display_width
 from pytest_tiers.reports.words import agreement, reasons
 from pytest_tiers.settings import Settings
-from pytest_tiers.summary import LadderEntry, RunSummary, Savings
 from pytest_tiers.tiers import BUILT_IN, Ladder
 from tests.unit.summaries import (
     LADDER,

@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary
 from pytest_tiers.records import Call, Outcome, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.summary import (
     NO_MODEL,
     Attainable,
-    LadderEntry,
     PlannedPrompt,
-    PromptSummary,
-    RunSummary,
     attainable,
     summarise,
 )

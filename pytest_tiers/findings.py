@@ -1,0 +1,113 @@
+"""Everything a report shows about a run: plain values, computed by `pytest_tiers.summary`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pytest_tiers.records import Tokens, Trial
+from pytest_tiers.settings import Settings
+from pytest_tiers.verdicts import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class LadderEntry:
+    """One tier of the run as a report names it; prices in USD per million tokens, as text."""
+
+    name: str
+    model: str | None
+    price: dict[str, str | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TierStats:
+    """One prompt on one tier. ``cost_usd`` is None where nothing could be priced.
+
+    ``cost_per_1000`` is the measured cost of 1,000 runs of the prompt in USD, from the trials
+    whose calls are all priced, at uncached input; None where there is none. A candidate's are
+    the trials whose pair on the flagship is complete and priced too. ``seconds_p50`` and
+    ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call.
+    """
+
+    trials: int
+    passed: int
+    missed: int
+    unsupported: int
+    errors: int
+    no_calls: int
+    calls: int
+    tokens: Tokens
+    cost_usd: Decimal | None
+    unpriced_calls: int
+    cost_per_1000: Decimal | None
+    seconds_p50: float | None
+    seconds_p95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSummary:
+    """One prompt: its numbers per tier, its comparisons, and what to do.
+
+    ``savings`` maps a candidate to the share of the flagship's cost that it saves (negative
+    where it costs more), None where unknown. ``notice`` says why there is no verdict, e.g.
+    because no trial called a model.
+    """
+
+    id: str
+    cases: int
+    flagship: str | None
+    margin: float
+    min_pass_rate: float | None
+    monthly_runs: int | None
+    tiers: dict[str, TierStats]
+    comparisons: dict[str, Comparison]
+    savings: dict[str, float | None]
+    as_is_calls: int
+    as_is_cost_usd: Decimal | None
+    recommended: str | None
+    notice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """Cost of 1,000 runs of every priced prompt, in USD: on the flagship, and as recommended.
+
+    ``share`` is what the recommendations save of the flagship's cost. ``*_per_month`` cover the
+    priced prompts whose monthly runs are known; ``possible_usd_per_month`` is what a month would
+    save if every prompt moved to its cheapest candidate that agrees so far, proven or not.
+    """
+
+    flagship_usd_per_1000: Decimal | None
+    recommended_usd_per_1000: Decimal | None
+    share: float | None
+    priced_prompts: int
+    unpriced_prompts: int
+    flagship_usd_per_month: Decimal | None
+    recommended_usd_per_month: Decimal | None
+    possible_usd_per_month: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """All that any report renders; ``trials`` sorted by prompt, case, ladder and sample.
+
+    ``rewritten`` and ``left_alone`` are the call sites with the models they asked for:
+    ``app/triage.py:3 route (gpt-5.4)``, ``tests/judge.py:12 grade (as_is: gpt-5.4)``.
+    ``spent_usd`` and ``replayed_usd`` include calls that were left alone.
+    """
+
+    settings: Settings
+    created: str
+    commit: str | None
+    selection: bool
+    ladder: tuple[LadderEntry, ...]
+    prompts: tuple[PromptSummary, ...]
+    savings: Savings
+    spent_usd: Decimal
+    unpriced_spent_calls: int
+    replayed_usd: Decimal
+    stale_trials: int
+    unused_recordings: int | None
+    rewritten: tuple[str, ...]
+    left_alone: tuple[str, ...]
+    trials: tuple[Trial, ...]

@@ -1,0 +1,73 @@
+"""What the recommended tiers save, over all prompts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from pytest_tiers.findings import PromptSummary, Savings
+from pytest_tiers.verdicts import Verdict
+
+#: Verdicts that do not rule a candidate out.
+_OPEN: frozenset[Verdict] = frozenset({"safe", "matches", "inconclusive"})
+
+
+def total_savings(prompts: Iterable[PromptSummary]) -> Savings:
+    """Cost of 1,000 runs of every priced prompt today and as recommended, in USD."""
+    with_calls = [prompt for prompt in prompts if any(each.calls for each in prompt.tiers.values())]
+    today = [(prompt, cost) for prompt in with_calls if (cost := _today(prompt)) is not None]
+    monthly = [
+        (prompt, Decimal(prompt.monthly_runs) / 1000, cost)
+        for prompt, cost in today
+        if prompt.monthly_runs is not None
+    ]
+    flagship = sum((cost for _, cost in today), Decimal(0))
+    recommended = sum((_as_recommended(prompt, cost) for prompt, cost in today), Decimal(0))
+    return Savings(
+        flagship_usd_per_1000=flagship if today else None,
+        recommended_usd_per_1000=recommended if today else None,
+        share=float(1 - recommended / flagship) if flagship else None,
+        priced_prompts=len(today),
+        unpriced_prompts=len(with_calls) - len(today),
+        flagship_usd_per_month=_sum(runs * cost for _, runs, cost in monthly),
+        recommended_usd_per_month=_sum(
+            runs * _as_recommended(prompt, cost) for prompt, runs, cost in monthly
+        ),
+        possible_usd_per_month=_sum(
+            runs * (cost - _as_possible(prompt, cost)) for prompt, runs, cost in monthly
+        ),
+    )
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal | None:
+    """The sum in USD; None where there is nothing to add."""
+    known = list(amounts)
+    return sum(known, Decimal(0)) if known else None
+
+
+def _today(prompt: PromptSummary) -> Decimal | None:
+    """What 1,000 runs on the flagship cost in USD."""
+    return None if prompt.flagship is None else prompt.tiers[prompt.flagship].cost_per_1000
+
+
+def _as_recommended(prompt: PromptSummary, today: Decimal) -> Decimal:
+    """What 1,000 runs as recommended cost in USD."""
+    return _cost_on(prompt, prompt.recommended, today)
+
+
+def _as_possible(prompt: PromptSummary, today: Decimal) -> Decimal:
+    """What 1,000 runs cost in USD on the cheapest candidate that agrees so far."""
+    agreeing = [
+        name
+        for name, comparison in prompt.comparisons.items()
+        if comparison.verdict in _OPEN
+        and comparison.difference is not None
+        and comparison.difference >= -comparison.margin
+    ]
+    return min((_cost_on(prompt, name, today) for name in agreeing), default=today)
+
+
+def _cost_on(prompt: PromptSummary, candidate: str | None, today: Decimal) -> Decimal:
+    """What 1,000 runs cost in USD on a candidate, or today where that is cheaper or unknown."""
+    cost = None if candidate is None else prompt.tiers[candidate].cost_per_1000
+    return today if cost is None else min(cost, today)
