@@ -93,7 +93,9 @@ class RunSummary:
 
     ``rewritten`` and ``left_alone`` are the call sites with the models they asked for:
     ``app/triage.py:3 route (gpt-5.4)``, ``tests/judge.py:12 grade (as_is: gpt-5.4)``.
-    ``spent_usd`` and ``replayed_usd`` include calls that were left alone.
+    ``spent_usd`` and ``replayed_usd`` include calls that were left alone. ``rest_usd`` is what
+    the trials that the cost or call limit kept out would cost, None where that is unknown;
+    ``other_models`` says where an answer names another model than the one asked.
     """
 
     settings: Settings
@@ -111,3 +113,5 @@ class RunSummary:
     rewritten: tuple[str, ...]
     left_alone: tuple[str, ...]
     trials: tuple[Trial, ...]
+    rest_usd: Decimal | None = Decimal(0)
+    other_models: tuple[str, ...] = ()

@@ -61,6 +61,12 @@ class Call:
     error: str | None = None
     uncached_cost_usd: Decimal | None = None
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether an answer came whose cost is unknown; what was refused or failed is not billed."""
+        answered = self.status is not None and 200 <= self.status < 300
+        return answered and self.cost_usd is None
+
     def to_builtins(self) -> dict[str, Any]:
         """The call as builtins only (money as str)."""
         plain = asdict(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -20,6 +21,9 @@ from pytest_tiers.verdicts import Comparison
 
 #: Why a prompt has no verdict.
 NO_MODEL = "no trial called a model: the answers came from a mock, a cache or an unknown client"
+
+#: What a server may append to a model's name: a date or version, a tag, a file's ending.
+_SNAPSHOT = re.compile(r"([-@:](\d[\d.-]*|latest|preview))*(\.gguf)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def summarise(
         rewritten=_rewritten(ordered),
         left_alone=_left_alone(calls),
         trials=ordered,
+        rest_usd=_rest_usd(ordered),
+        other_models=_other_models(ordered),
     )
 
 
@@ -268,7 +274,7 @@ def _run_cost(trial: Trial) -> Decimal | None:
         cost = call.cost_usd if call.uncached_cost_usd is None else call.uncached_cost_usd
         if cost is not None:
             total += cost
-        elif call.status is not None:
+        elif call.is_unpriced:
             return None
     return total
 
@@ -333,12 +339,40 @@ def _priced_sum(calls: Iterable[Call]) -> Decimal:
 
 
 def _unpriced(calls: Iterable[Call]) -> int:
-    """How many answers have no price. What was refused or failed is not billed."""
-    return sum(_is_answered(call) and call.cost_usd is None for call in calls)
+    return sum(call.is_unpriced for call in calls)
 
 
-def _is_answered(call: Call) -> bool:
-    return call.status is not None and 200 <= call.status < 300
+def _rest_usd(trials: tuple[Trial, ...]) -> Decimal | None:
+    """What the trials that the limit kept out would cost, by the mean of their prompt and tier.
+
+    None where one of them has no trial like it that is priced.
+    """
+    known: defaultdict[tuple[str, str], list[Decimal]] = defaultdict(list)
+    for trial in trials:
+        if trial.counts and (cost := _run_cost(trial)) is not None:
+            known[trial.prompt, trial.tier].append(cost)
+    left = [_mean(known[trial.prompt, trial.tier]) for trial in trials if trial.budget]
+    return None if None in left else sum((cost for cost in left if cost is not None), Decimal(0))
+
+
+def _other_models(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """Which model answered in another's name, by tier."""
+    calls = [(trial.tier, call) for trial in trials for call in trial.tier_calls]
+    found = {
+        f'{tier}: asked for "{call.model}", answered by "{call.answered_by}"'
+        for tier, call in calls
+        if _is_another(call.model, call.answered_by)
+    }
+    return tuple(sorted(found))
+
+
+def _is_another(asked: str | None, answered: str | None) -> bool:
+    """Whether an answer names another model than was asked; a snapshot or a file is no other."""
+    if asked is None or answered is None:
+        return False
+    name = asked.casefold().rpartition("/")[2].removesuffix("-latest")
+    rest = answered.casefold().rpartition("/")[2]
+    return not rest.startswith(name) or not _SNAPSHOT.fullmatch(rest.removeprefix(name))
 
 
 def _rewritten(trials: Iterable[Trial]) -> tuple[str, ...]:

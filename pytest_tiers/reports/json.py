@@ -47,6 +47,7 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "unpriced_spent_calls": summary.unpriced_spent_calls,
         "rewritten": list(summary.rewritten),
         "left_alone": list(summary.left_alone),
+        "other_models": list(summary.other_models),
         "gate": {"passed": True, "failures": []},
     }
 

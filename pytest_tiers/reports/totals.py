@@ -108,7 +108,7 @@ def _unpriced(trials: Iterable[Trial]) -> Iterator[Call]:
     """Calls that were answered and have no price, as `pytest_tiers.summary` counts them."""
     for trial in trials:
         for call in trial.calls:
-            if call.cost_usd is None and call.status is not None:
+            if call.is_unpriced:
                 yield call
 
 
@@ -146,9 +146,9 @@ def trouble_sentences(summary: RunSummary) -> Iterator[str]:
     """Trials without an answer and recordings out of date, each with the remedy."""
     yield from _failed(summary, "error")
     yield from _failed(summary, "no-call")
-    over_budget = sum(trial.budget for trial in summary.trials)
-    if over_budget:
-        yield f"{count(over_budget, 'trial')} not run: {_limit(summary)}; raise it to go on."
+    yield from _over_budget(summary)
+    for other in summary.other_models:
+        yield f"Another model answered: {one_line(other)}. Its verdicts speak of that model."
     if summary.stale_trials:
         yield (
             f"{count(summary.stale_trials, 'trial')} stale: the prompt, the model or the schema "
@@ -185,9 +185,22 @@ def _failed(summary: RunSummary, outcome: Literal["error", "no-call"]) -> Iterat
         yield _REMEDIES[outcome]
 
 
+def _over_budget(summary: RunSummary) -> Iterator[str]:
+    """What the limit kept out, what that would cost, and how to go on."""
+    left = sum(trial.budget for trial in summary.trials)
+    if not left:
+        return
+    rest = "an unknown amount" if summary.rest_usd is None else f"about {money(summary.rest_usd)}"
+    done = len(summary.trials) - left
+    yield (
+        f"{_limit(summary)}: {count(left, 'trial')} not run, {done:,} complete and kept. The rest "
+        f"would cost {rest}: run the same command again (the limit is for each run), or raise it."
+    )
+
+
 def _limit(summary: RunSummary) -> str:
     settings = summary.settings
-    text = f"the limit of {money(settings.max_cost)} (--tiers-max-cost)"
+    text = f"The limit of {money(settings.max_cost)} (--tiers-max-cost)"
     if settings.max_calls is not None:
         text += f" or {count(settings.max_calls, 'call')} (--tiers-max-calls)"
     return f"{text} was reached"

@@ -438,21 +438,31 @@ def test_trouble_comes_with_a_remedy() -> None:
         trial(case="d", tier="mini", outcome="error", stale=True),
     )
     settings = Settings(ladder=LADDER, comparison=True, max_calls=50)
-    summary = run(one, trials=trials, stale_trials=1, unused_recordings=3, settings=settings)
+    summary = run(
+        one,
+        trials=trials,
+        stale_trials=1,
+        unused_recordings=3,
+        settings=settings,
+        rest_usd=Decimal("0.0123"),
+        other_models=('mini: asked for "gpt-5.4-mini", answered by "other"',),
+    )
     shown = " ".join(text(summary).split())
     assert "- 1 trial on mini ended in an error - An error says nothing about the model" in shown
     assert "- 1 trial on mini made no call of their own, first: no call" in shown
     assert "let each test make its own call." in shown
+    assert 'asked for "gpt-5.4-mini", answered by "other".' in shown
     assert (
-        "1 trial not run: the limit of $1.00 (--tiers-max-cost) or 50 calls (--tiers-max-calls) "
-        "was reached; raise it to go on."
+        "The limit of $1.00 (--tiers-max-cost) or 50 calls (--tiers-max-calls) was reached: "
+        "1 trial not run, 3 complete and kept. The rest would cost about $0.0123: run the same "
+        "command again (the limit is for each run), or raise it."
     ) in shown
     assert "1 trial stale:" in shown
     assert "--tiers-record=new_episodes." in shown
     assert "3 recordings unused: no test or case reads them any more." in shown
     cheap = " ".join(text(replace(summary, unused_recordings=1, settings=run().settings)).split())
     assert "1 recording unused: no test or case reads it any more." in cheap
-    assert "the limit of $1.00 (--tiers-max-cost) was reached" in cheap
+    assert "The limit of $1.00 (--tiers-max-cost) was reached" in cheap
 
 
 # What to do next.

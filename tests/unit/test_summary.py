@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -451,3 +452,31 @@ def test_costs_survive_the_way_through_builtins() -> None:
     plain = one.to_builtins()
     assert plain["calls"][0]["uncached_cost_usd"] == "0.30"
     assert Trial.from_builtins(plain) == one
+
+
+def test_the_rest_that_a_limit_kept_out_is_estimated_from_trials_like_it() -> None:
+    done = trial("p", "done", "nano", calls=(call("0.002"),))
+    left = trial("p", "later", "nano", "error", budget=True, calls=())
+    assert run([done, left, replace(left, case="last")]).rest_usd == Decimal("0.004")
+    assert run([left]).rest_usd is None
+    assert run([done]).rest_usd == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "is_told"),
+    [
+        ("gpt-5.4-nano", "gpt-5.4-nano-2026-03-17", False),
+        ("nano", "/models/NANO.gguf", False),
+        ("openrouter/gpt-5.4", "gpt-5.4", False),
+        ("claude-latest", "claude-4", False),
+        ("gpt-5.4-nano", None, False),
+        ("gpt-5.4-nano", "gpt-5.4-mini", True),
+        ("gpt-5.4", "gpt-5.4-mini", True),
+    ],
+)
+def test_an_answer_of_another_model_is_told(
+    asked: str, answered: str | None, is_told: bool
+) -> None:
+    found = run([trial("p", "c", "nano", calls=(call(model=asked, answered_by=answered),))])
+    said = (f'nano: asked for "{asked}", answered by "{answered}"',) if is_told else ()
+    assert found.other_models == said
