@@ -19,7 +19,7 @@ import pytest
 
 from pytest_tiers import markers
 from pytest_tiers.discovery import nothing_tiered
-from pytest_tiers.errors import ConfigurationError, TiersWarning
+from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.markers import MARKER, TestSettings
 from pytest_tiers.settings import Settings
 from pytest_tiers.statistics import cases_needed
@@ -82,8 +82,9 @@ class _Parameter:
 class Collection:
     """Turns the tiered tests of a session into trials."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, notes: list[str]) -> None:
         self.settings = settings
+        self._notes = notes
         self.problems: list[str] = []
         self.trials: list[PlannedTrial] = []
 
@@ -175,11 +176,9 @@ class Collection:
                     f"class, assert statements), or remove @pytest.mark.{MARKER}."
                 )
             elif markers.is_in(item.path, self._files):
-                item.warn(
-                    TiersWarning(
-                        f"{item.nodeid} is in `tests` of [tool.pytest-tiers], but a "
-                        "unittest.TestCase cannot run on tiers: it runs as always."
-                    )
+                self._notes.append(
+                    f"{_function_of(item)} is in `tests` of [tool.pytest-tiers], but a "
+                    "unittest.TestCase cannot run on tiers: it runs as always."
                 )
 
     def _named(self, items: list[pytest.Item]) -> list[tuple[pytest.Item, PlannedTrial]]:

@@ -1,6 +1,5 @@
 """Every exception and warning of pytest-tiers.
 
-TiersWarning            a fact the user should know, never a reason to stop
 ConfigurationError      a bad option, key or marker; pytest shows it as a usage error
 CassetteError           a cassette that cannot be read
 CallRefused             a call that was not made, and the trial that wanted it is an error
@@ -13,10 +12,6 @@ CallRefused             a call that was not made, and the trial that wanted it i
 """
 
 from __future__ import annotations
-
-
-class TiersWarning(UserWarning):
-    """A fact about this run that the user should know."""
 
 
 class ConfigurationError(Exception):

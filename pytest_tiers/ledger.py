@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_tiers.errors import ConfigurationError, TiersWarning
+from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.records import Trial
 from pytest_tiers.runner import Runner
 from pytest_tiers.settings import Settings
 from pytest_tiers.summary import summarise
+
+#: The key of xdist's ``workeroutput`` under which a worker hands over its notes.
+NOTES = "pytest_tiers_notes"
 
 #: pytest's word for a report, its letter, and its word with -v.
 _STATUS = {
@@ -28,8 +30,11 @@ _STATUS = {
 class Ledger:
     """A plugin object: what was learnt in this session, from this process and its workers."""
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, notes: list[str]) -> None:
         self._config, self._settings = config, settings
+        #: What the user should know and no report says. Not Python warnings: in a project that
+        #: turns those into errors, one outside a test would end the session.
+        self.notes = notes
         self._trials: dict[str, Trial] = {}
         self._failed_in_run: set[str] = set()
         self.runner: Runner | None = None
@@ -61,8 +66,8 @@ class Ledger:
         """Fold the journals, settle the trials, write the reports."""
         if self.runner is not None:
             self.runner.stop()
-            self._warn_of_strays(self.runner.strays)
         if self._is_worker:
+            self._config.workeroutput[NOTES] = self.notes  # type: ignore[attr-defined]  # xdist's
             return
         if self.usage_error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -78,25 +83,14 @@ class Ledger:
             prices=self._prices(),
         )
         self._fail_for_what_was_learnt_late(session)
-        self._write_reports(self.summary)
-
-    def _warn_of_strays(self, strays: Iterable[str]) -> None:
-        for url in sorted(set(strays)):
-            self._config.issue_config_time_warning(
-                TiersWarning(
-                    f"a call of {url} was made while no test ran: it belongs to no trial, went "
-                    "out as it was, and is not recorded."
-                ),
-                stacklevel=2,
-            )
+        self._write_reports(session, self.summary)
 
     def _fold(self) -> None:
         from pytest_tiers.cassettes.library import Library
 
         library = self.runner.library if self.runner is not None else Library()
         roots = {Path(trial.file) for trial in self._trials.values() if trial.file}
-        for problem in library.fold(sorted(roots)):
-            self._config.issue_config_time_warning(TiersWarning(problem), stacklevel=2)
+        self.notes += library.fold(sorted(roots))
 
     def _is_selection(self) -> bool:
         """Whether only part of the suite was to run."""
@@ -124,19 +118,23 @@ class Ledger:
         if late and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _write_reports(self, summary: RunSummary) -> None:
+    def _write_reports(self, session: pytest.Session, summary: RunSummary) -> None:
         from pytest_tiers.reports import json
 
         for path in self._settings.reports:
             try:
                 json.write(summary, path)
             except ConfigurationError as error:
-                self._config.issue_config_time_warning(TiersWarning(str(error)), stacklevel=2)
+                self.notes.append(str(error))
+                if session.exitstatus == pytest.ExitCode.OK:
+                    session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the summary, or what kept the workers from working."""
         if self.usage_error is not None:
             terminalreporter.write_line(f"ERROR: {self.usage_error}", red=True)
+        for note in dict.fromkeys(self.notes):
+            terminalreporter.write_line(f"tiers: {note}", yellow=True)
         if self.summary is None:
             return
         from pytest_tiers.reports.terminal import summary_lines

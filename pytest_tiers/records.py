@@ -63,7 +63,7 @@ class Call:
 
     @property
     def is_unpriced(self) -> bool:
-        """Whether an answer came whose cost is unknown; what was refused or failed is not billed."""
+        """Whether an answer came whose cost is unknown. Refusals and failures are not billed."""
         answered = self.status is not None and 200 <= self.status < 300
         return answered and self.cost_usd is None
 

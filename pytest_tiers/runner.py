@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.library import Library
@@ -42,7 +43,9 @@ class Runner:
         trials: Sequence[PlannedTrial],
         placeholder: PlaceholderKey,
         budget: Budget,
+        notes: list[str],
     ) -> None:
+        self._notes = notes
         self._config, self._settings, self._placeholder = config, settings, placeholder
         self.library = Library()
         self._trials = trials
@@ -62,6 +65,7 @@ class Runner:
         )
         self._cases_with_calls: set[tuple[str, str]] = set()
         self._patches = contextlib.ExitStack()
+        self._warned_of_reruns = False
 
     def _file(self, trial: PlannedTrial) -> CassetteFile:
         base = self._settings.base or self._config.rootpath
@@ -78,18 +82,18 @@ class Runner:
 
     def start(self) -> None:
         """Bring in what a killed run left, and watch the HTTP libraries from now on."""
-        self.library.fold(self.roots)
+        self._notes += self.library.fold(self.roots)
         self._patches.enter_context(patched(self._router))
 
     def stop(self) -> None:
         """Leave the HTTP libraries as they were."""
         self._patches.close()
         self.library.close()
-
-    @property
-    def strays(self) -> Sequence[str]:
-        """URLs of model calls that were made while no test ran."""
-        return self._router.strays
+        self._notes += [
+            f"A call of {url} was made while no test ran: it belongs to no trial, went out as it "
+            "was, and is not recorded."
+            for url in sorted(set(self._router.strays))
+        ]
 
     def check_keys(self, environment: dict[str, str]) -> None:
         """See before the first call that tiers which must record have their keys.
@@ -148,26 +152,47 @@ class Runner:
         )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Own every call that is made while the item runs."""
+    def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:
+        """Know whether any item runs: a model call made while none does belongs nowhere."""
         self._router.item_is_running = True
+        try:
+            return (yield)
+        finally:
+            self._router.item_is_running = False
+
+    @pytest.hookimpl(specname="pytest_runtest_protocol", tryfirst=True)
+    def pytest_run_trial(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run a trial once, and own every call that is made meanwhile.
+
+        Answering this hook ourselves keeps rerun plugins from running the trial again: its
+        first completed attempt is its outcome.
+        """
         if TRIAL not in item.stash:
-            try:
-                return (yield)
-            finally:
-                self._router.item_is_running = False
+            return None
+        self._warn_of_reruns(item)
         trial = item.stash[TRIAL]
         self._placeholder.put()
         active = ActiveTrial(trial.tier, trial.prompt, self._tape(trial), self._rules)
         item.stash[ACTIVE] = self._router.active = active
+        hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
         try:
-            return (yield)
+            hook.pytest_runtest_logstart(**where)
+            runtestprotocol(item, nextitem=nextitem)
+            hook.pytest_runtest_logfinish(**where)
         finally:
             self._router.active = None
-            self._router.item_is_running = False
             self._placeholder.take_away()
             judged = item.stash.get(JUDGED, None)
             active.tape.finish(complete=judged is not None and judged.outcome != "error")
+        return True
+
+    def _warn_of_reruns(self, item: pytest.Item) -> None:
+        """Say once that trials are not run again, where somebody asked for that."""
+        options = (self._config.getoption(name, None) for name in ("reruns", "force_reruns"))
+        if self._warned_of_reruns or not (any(options) or item.get_closest_marker("flaky")):
+            return
+        self._warned_of_reruns = True
+        self._notes.append("Trials are not run again: the first attempt is the outcome.")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:

@@ -14,7 +14,7 @@ from pytest_tiers import options
 from pytest_tiers.collection import SETTINGS, Collection
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.fixtures import CLIENTS, Clients
-from pytest_tiers.ledger import Ledger
+from pytest_tiers.ledger import NOTES, Ledger
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.summary import PlannedPrompt, attainable
 
@@ -33,8 +33,9 @@ class TierSession:
     def __init__(self, config: pytest.Config, placeholder: PlaceholderKey) -> None:
         self._config, self._placeholder = config, placeholder
         self.settings = options.read_settings(config)
-        self.collection = Collection(self.settings)
-        self.ledger = Ledger(config, self.settings)
+        self._notes: list[str] = []
+        self.collection = Collection(self.settings, self._notes)
+        self.ledger = Ledger(config, self.settings, self._notes)
         config.stash[SETTINGS] = self.settings
         config.stash[CLIENTS] = Clients()
         config.pluginmanager.register(self.ledger, "tiers-ledger")
@@ -76,6 +77,7 @@ class TierSession:
             self.collection.trials,
             self._placeholder,
             Budget(self.spending, settings.max_cost, settings.max_calls),
+            self._notes,
         )
         if not hasattr(config, "workerinput"):
             runner.check_keys(dict(os.environ))
@@ -126,6 +128,8 @@ class _ForWorkers:
 
     def pytest_testnodedown(self, node: Any) -> None:
         """Learn what a worker could not work with."""
-        problem = getattr(node, "workeroutput", {}).get(_PROBLEM)
+        output = getattr(node, "workeroutput", {})
+        self._session.ledger.notes += output.get(NOTES, [])
+        problem = output.get(_PROBLEM)
         if problem is not None:
             self._session.ledger.usage_error = problem

@@ -24,7 +24,7 @@ def test_ask(number):
 """
 
 #: An application that makes up an answer when the API fails.
-FORGIVING_APP = '''
+FORGIVING_APP = """
 import openai
 
 client = openai.OpenAI(max_retries=0)
@@ -38,7 +38,7 @@ def ask(text):
     except openai.APIError:
         return "unknown, but OK"
     return completion.choices[0].message.content
-'''
+"""
 
 
 def outcomes(report: dict[str, Any]) -> dict[str, list[str]]:
@@ -377,3 +377,34 @@ def test_an_everyday_run_fails_what_is_missed(project: pytest.Pytester, report: 
     assert result.ret == 1
     assert result.parseoutcomes() == {"passed": 1, "failed": 1}
     assert outcomes(report()) == {"current": ["passed", "missed"]}
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["by-marker", "by-option"])
+def test_rerun_plugins_do_not_run_a_trial_again(
+    project: pytest.Pytester, server: OpenAIServer, report: Report, marked: bool
+) -> None:
+    server.answer = lambda _: Reply(status=400)
+    project.makepyfile(
+        f"""
+        import pytest
+        from app import ask
+
+        pytestmark = [pytest.mark.flaky(reruns=2)] if {marked} else []
+
+        @pytest.mark.tiers
+        def test_ask():
+            assert ask("question") == "OK"
+
+        untiered = []
+
+        def test_untiered():
+            untiered.append(1)
+            assert len(untiered) == 2
+        """
+    )
+    result = project.runpytest(
+        "--tiers=full", "--tiers-report=out.json", *([] if marked else ["--reruns=1"])
+    )
+    assert result.parseoutcomes() == {"unsupported": 1, "rerun": 1, "passed": 1}
+    assert server.calls == {"full-model": 1}
+    result.stdout.fnmatch_lines(["tiers: Trials are not run again*"])
