@@ -13,6 +13,8 @@ CallRefused             a call that was not made, and the trial that wanted it i
 
 from __future__ import annotations
 
+from _pytest.outcomes import Failed
+
 
 class ConfigurationError(Exception):
     """A bad option, configuration key or marker: what is wrong, what is valid, how to mend it."""
@@ -22,12 +24,16 @@ class CassetteError(Exception):
     """A cassette that is damaged or not ours: names the file, and the line where one is known."""
 
 
-class CallRefused(BaseException):
+class CallRefused(Failed):
     """A model call that pytest-tiers did not make.
 
-    Not an ``Exception``: client libraries retry those (with pauses), and applications catch
-    them and answer with a default. Neither may turn a call that never happened into a result.
+    Like all outcomes of pytest not an ``Exception``: client libraries retry those (with
+    pauses), and applications catch them and answer with a default. Neither may turn a call that
+    never happened into a result. And pytest knows what to do with a fixture that raises it.
     """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, pytrace=False)
 
 
 class CassetteMiss(CallRefused):

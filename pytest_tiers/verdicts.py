@@ -169,7 +169,9 @@ def outputs_agree(one: Any, other: Any) -> bool:
 
 def calls_a_model(trials: Iterable[Trial]) -> bool:
     """Whether the trials of a prompt say anything about models at all."""
-    return any(trial.tier_calls or trial.expects_call for trial in trials)
+    return any(
+        trial.tier_calls or trial.expects_call or trial.outcome == "error" for trial in trials
+    )
 
 
 def gather(

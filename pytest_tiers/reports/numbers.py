@@ -40,7 +40,7 @@ def amount(usd: Decimal, unpriced_calls: int) -> str:
     if not unpriced_calls:
         return money(usd)
     calls = count(unpriced_calls, "unpriced call")
-    return f"{money(usd)} and {calls}" if usd else calls
+    return f"{money(usd)} and {calls}" if usd else f"an unknown amount ({calls})"
 
 
 def percent(share: float | None) -> str:

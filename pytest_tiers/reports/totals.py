@@ -89,16 +89,18 @@ def _as_is_cost(summary: RunSummary) -> str:
 def unpriced_sentences(summary: RunSummary) -> Iterator[str]:
     """The calls that have no price, by the reason, with the remedy."""
     without_usage = 0
-    models: Counter[str] = Counter()
+    models: Counter[tuple[str, bool]] = Counter()
     for call in _unpriced(summary.trials):
         if call.tokens is None:
             without_usage += 1
         else:
-            models[call.answered_by or call.model or call.model_asked or "(no name)"] += 1
-    for model, calls in sorted(models.items()):
+            name = call.answered_by or call.model or call.model_asked or "(no name)"
+            models[name, call.left_alone is None] += 1
+    for (model, is_tiers), calls in sorted(models.items()):
+        remedy = '; add price = {...} or price_as = "..." to its tier' if is_tiers else ""
         yield (
-            f"{count(calls, 'call')} unpriced: no price known for model '{one_line(model)}'; "
-            'add price = {...} or price_as = "..." to its tier.'
+            f"{count(calls, 'call')} unpriced: no price known for model '{one_line(model)}'"
+            f"{remedy}."
         )
     if without_usage:
         yield f"{count(without_usage, 'call')} unpriced: the answer carries no token usage."
@@ -176,11 +178,19 @@ def _failed(summary: RunSummary, outcome: Literal["error", "no-call"]) -> Iterat
     for trial in summary.trials:
         if trial.outcome == outcome and not trial.budget and not trial.stale:
             by_tier.setdefault(trial.tier, []).append(trial)
-    for tier in sorted(by_tier):
-        trials = by_tier[tier]
+    alike: dict[tuple[int, str | None], list[str]] = {}
+    for entry in summary.ladder:
+        trials = by_tier.get(entry.name, [])
         why = next((one_line(trial.reason) for trial in trials if trial.reason), None)
+        if trials:
+            alike.setdefault((len(trials), why), []).append(entry.name)
+    for (trials_each, why), tiers in alike.items():
+        each = " each" if len(tiers) > 1 else ""
         reason = f", first: {why}" if why else ""
-        yield f"{count(len(trials), 'trial')} on {tier} {_WHAT_FAILED[outcome]}{reason}"
+        yield (
+            f"{count(trials_each, 'trial')}{each} on {listed(tiers)} "
+            f"{_WHAT_FAILED[outcome]}{reason}"
+        )
     if by_tier:
         yield _REMEDIES[outcome]
 

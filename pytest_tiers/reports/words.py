@@ -198,7 +198,8 @@ def _no_data(context: _Context, prompt: PromptSummary, comparison: Comparison) -
         if stats and failed == stats.trials and failed:
             outcome = "error" if stats.errors else "no-call"
             why = context.first_reasons.get((prompt.id, tier, outcome))
-            text = f"nothing to compare: all {count(failed, 'trial')} on {tier} gave no answer"
+            which = "the only trial" if failed == 1 else f"all {failed:,} trials"
+            text = f"nothing to compare: {which} on {tier} gave no answer"
             return f"{text}, first: {why}" if why else text
     return f"nothing to compare: no case has an answer from both it and {comparison.flagship}"
 

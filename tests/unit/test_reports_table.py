@@ -94,7 +94,11 @@ def test_money_that_is_not_zero_never_reads_as_zero(usd: Decimal) -> None:
 
 @pytest.mark.parametrize(
     ("usd", "unpriced", "text"),
-    [("0", 0, "$0"), ("0", 1, "1 unpriced call"), ("0.5", 12, "$0.50 and 12 unpriced calls")],
+    [
+        ("0", 0, "$0"),
+        ("0", 1, "an unknown amount (1 unpriced call)"),
+        ("0.5", 12, "$0.50 and 12 unpriced calls"),
+    ],
 )
 def test_amount_says_what_it_lacks(usd: str, unpriced: int, text: str) -> None:
     assert numbers.amount(Decimal(usd), unpriced) == text

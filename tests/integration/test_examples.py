@@ -1,0 +1,116 @@
+"""The bundled examples, as the README runs them: offline, from their recordings."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def run_example(name: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run an example's tests with the network cut, 80 columns wide and without colour."""
+    drop = ("CI", "OPENAI_API_KEY", "OPENAI_BASE_URL", "PYTEST_ADDOPTS", "FORCE_COLOR")
+    environment = {key: value for key, value in os.environ.items() if key not in drop}
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", f"fixtures/{name}", "-p", "tests.no_network"),
+            *("-p", "no:cacheprovider", "-W", "ignore", *args),
+        ],
+        cwd=ROOT,
+        env={**environment, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def summary_of(output: str) -> str:
+    """The text between the heading "tiers" and what follows it."""
+    _, _, after = output.partition("= tiers =")
+    text = after.partition("\n")[2].partition("connections attempted")[0]
+    return re.sub(r"\n=+ .*", "", text, flags=re.DOTALL).rstrip() + "\n"
+
+
+@pytest.fixture(scope="module")
+def support_desk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The output and the JSON report of two runs of the support desk."""
+    folder = tmp_path_factory.mktemp("support_desk")
+    runs = [
+        run_example("support_desk", "--tiers=nano,mini,full", f"--tiers-report={folder}/{n}.json")
+        for n in (1, 2)
+    ]
+    return {
+        "runs": runs,
+        "texts": [(folder / f"{n}.json").read_text() for n in (1, 2)],
+        "report": json.loads((folder / "1.json").read_text()),
+    }
+
+
+def test_every_trial_replays_with_no_connection_attempted(support_desk: dict[str, Any]) -> None:
+    for run in support_desk["runs"]:
+        assert run.returncode == 0, run.stdout
+        assert "connections attempted: 0" in run.stdout
+    report = support_desk["report"]
+    assert len(report["prompts"]) == 8
+    assert len(report["trials"]) == 3 * sum(prompt["cases"] for prompt in report["prompts"])
+    assert all(trial["replayed"] for trial in report["trials"])
+    assert report["spent_usd"] == "0"
+
+
+def test_two_replays_give_byte_identical_prompts(support_desk: dict[str, Any]) -> None:
+    def prompts(text: str) -> str:
+        return text[text.index('"prompts"') : text.index('"savings"')]
+
+    first, second = support_desk["texts"]
+    assert prompts(first) == prompts(second)
+
+
+def test_the_terminal_agrees_with_the_json(support_desk: dict[str, Any]) -> None:
+    shown = summary_of(support_desk["runs"][0].stdout)
+    for prompt in support_desk["report"]["prompts"]:
+        test = prompt["id"].rpartition("::")[2]
+        start = next(line for line in shown.splitlines() if f"::{test} " in line)
+        rows = shown[shown.index(start) :].splitlines()
+        for row, (name, comparison) in zip(rows, prompt["comparisons"].items(), strict=False):
+            tier = prompt["tiers"][name]
+            assert name in row
+            assert f"{tier['passed']}/{tier['trials']}" in row
+            assert comparison["verdict"] in row
+            assert f"{round(comparison['saving'] * 100)}%" in row
+
+
+@pytest.mark.parametrize("name", ["support_desk", "small_suite"])
+def test_what_the_terminal_shows(name: str) -> None:
+    shown = summary_of(run_example(name, "--tiers=nano,mini,full").stdout)
+    assert shown == (GOLDEN / f"{name}.txt").read_text()
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_readme_shows_what_its_command_prints() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert (GOLDEN / "support_desk.txt").read_text() in readme
+
+
+def test_the_small_suite_fails_only_for_its_shared_fixture() -> None:
+    run = run_example("small_suite", "--tiers=nano,mini,full")
+    assert run.returncode == 1
+    failed = re.findall(r"^FAILED \S*::(\w+)", run.stdout, flags=re.MULTILINE)
+    assert failed == ["test_handbook_explains_returns"] * 3
+    assert 'fixture "handbook" calls a model' in run.stdout
+
+
+def test_one_line_with_q(support_desk: dict[str, Any]) -> None:
+    shown = run_example("support_desk", "--tiers=nano,mini,full", "-q").stdout
+    lines = [line for line in shown.splitlines() if line.startswith("tiers:")]
+    safe = [prompt for prompt in support_desk["report"]["prompts"] if prompt["recommended"]]
+    assert len(lines) == 2  # what is attainable, and what was found
+    assert f"{len(safe)} of 8 prompts safe to downgrade" in lines[1]
