@@ -7,9 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore2  # noqa: F401
+import openai  # noqa: F401
 import pytest
 
+import pytest_tiers.reports.terminal
+import pytest_tiers.runner  # noqa: F401
 from tests.openai_server import OpenAIServer
+
+# Imported above, though not used: pytester removes from sys.modules what a run has imported, and
+# yaml's compiled module does not work when it is imported again. It saves a second a run, too.
 
 pytest_plugins = ["pytester"]
 
@@ -36,7 +43,7 @@ price_as = "gpt-5.4"
 """
 
 #: An application as a team has it: its own client, made at import, and a hard-coded model.
-APP = '''
+APP = """
 from openai import OpenAI
 
 client = OpenAI()
@@ -47,7 +54,7 @@ def ask(text):
         model="gpt-5.4", max_tokens=50, messages=[{"role": "user", "content": text}]
     )
     return completion.choices[0].message.content
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

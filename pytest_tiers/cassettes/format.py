@@ -165,10 +165,14 @@ def load(path: Path) -> Cassette:
     """
     try:
         text = path.read_bytes().decode()
+        if not text.endswith("\n"):
+            raise ValueError("it is cut off")
         document = yamlserializer.deserialize(text)
         return _cassette(document)
-    except FileNotFoundError:
-        raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except OSError as error:
+        raise CassetteError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise CassetteError(f"{path}: not UTF-8 at byte {error.start}.") from error
     except yaml.YAMLError as error:
@@ -176,7 +180,7 @@ def load(path: Path) -> Cassette:
         line = f" line {mark.line + 1}:" if mark else ""
         problem = getattr(error, "problem", None) or error
         raise CassetteError(f"{path}:{line} not readable as YAML: {problem}.") from error
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CassetteError(
             f"{path}: not a cassette of pytest-tiers ({type(error).__name__}: {error})."
         ) from error
@@ -191,7 +195,8 @@ def _cassette(document: Any) -> Cassette:
     for trial in metadata["trials"]:
         calls = [RecordedCall(next(interactions, {}), about) for about in trial["calls"]]
         for call in calls:
-            _ = call.status, call.body, call.request  # what is missing shall be noticed now
+            # What is missing shall be noticed now; the seconds are a file's last line.
+            _ = call.status, call.body, call.request, call.about["seconds"]
         recording = Recording(tuple(calls), trial.get("complete", True))
         key = (str(trial["case"]), int(trial["sample"]))
         (cassette.recordings if recording.complete else cassette.unfinished)[key] = recording

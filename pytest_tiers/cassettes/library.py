@@ -49,7 +49,7 @@ class Library:
         self._read: dict[Path, Cassette | CassetteError | None] = {}
         self._journals: dict[Path, Journal] = {}
         self._failures: dict[Path, OSError] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def cassette(self, path: Path) -> Cassette | None:
         """The cassette at ``path``, None where there is none. Raises CassetteError."""
@@ -68,11 +68,12 @@ class Library:
     def open_journal(self, file: CassetteFile) -> None:
         """Make sure that an answer could be written. Raises OSError."""
         root = file.root
-        if (failure := self._failures.get(root)) is not None:
-            raise failure
-        if root not in self._journals:
-            with self._failing(root):
-                self._journals[root] = Journal(root)
+        with self._lock:
+            if (failure := self._failures.get(root)) is not None:
+                raise failure
+            if root not in self._journals:
+                with self._failing(root):
+                    self._journals[root] = Journal(root)
 
     def journal(self, file: CassetteFile, entry: Mapping[str, Any]) -> None:
         """Write what happened to the disk, at once. Raises OSError, from then on always."""
@@ -93,8 +94,10 @@ class Library:
 
     def close(self) -> None:
         """Finish this process's journals."""
-        for journal in self._journals.values():
-            journal.close()
+        with self._lock:
+            for root, journal in self._journals.items():
+                journal.close()
+                self._failures[root] = OSError("this run has ended")
 
     def fold(self, roots: Iterable[Path]) -> list[str]:
         """Fold all finished journals under ``roots`` into cassettes; what could not be done.
@@ -113,14 +116,20 @@ class Library:
 
     def _fold_one(self, root: Path, path: Path) -> list[str]:
         """Fold one journal; it keeps what did not get into a cassette."""
-        problems, left = [], []
-        for target, found in _by_cassette(path).items():
+        problems: list[str] = []
+        left: list[dict[str, Any]] = []
+        try:
+            cassettes = _by_cassette(path)
+        except (KeyError, TypeError):
+            return [f"{path} is not a journal of this version of pytest-tiers; it is left alone."]
+        for target, found in cassettes.items():
             try:
                 self._fold_into(root / target, _attempts(found))
             except (OSError, CassetteError) as error:
                 problems.append(f"{error} The new answers are kept in {path}.")
                 left += found
-        _mark_generated(root)
+        if len(left) < sum(map(len, cassettes.values())):
+            _mark_generated(root)
         if left:
             write_atomically(path, "".join(map(as_line, left)))
         else:
@@ -172,6 +181,7 @@ def _by_cassette(journal: Path) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in entries(journal):
         found[entry["cassette"]].append(entry)
+        _ = [entry[name] for name in ("test", "tier", "case", "sample", "attempt")]
     return found
 
 
@@ -180,7 +190,8 @@ def _attempts(journalled: Iterable[Mapping[str, Any]]) -> Iterable[Attempt]:
     for entry in journalled:
         key = (entry["case"], entry["sample"])
         attempt = found.setdefault(
-            entry["attempt"], Attempt(entry["test"], entry["tier"], key, anew=entry["anew"])
+            entry["attempt"],
+            Attempt(entry["test"], entry["tier"], key, anew=entry.get("anew", False)),
         )
         # An answer that comes when its test has ended does not make the trial incomplete.
         attempt.complete = attempt.complete or entry.get("complete", False)
@@ -229,8 +240,12 @@ def says_the_same(one: RecordedCall, other: RecordedCall) -> bool:
     """
     if one.interaction["request"] != other.interaction["request"] or one.status != other.status:
         return False
-    endpoint = one.request.endpoint
-    if endpoint is None or one.status >= 300:
-        return one.body == other.body
-    answers = [read_answer(endpoint, call.body, call.content_type) for call in (one, other)]
-    return len({(answer.complete, answer.model, answer.text) for answer in answers}) == 1
+    if one.body == other.body:
+        return True
+    if one.request.endpoint is None or one.status >= 300:
+        return False
+    answers = [
+        read_answer(one.request.endpoint, call.body, call.content_type) for call in (one, other)
+    ]
+    said = {(answer.model, answer.text) for answer in answers}
+    return all(answer.complete for answer in answers) and len(said) == 1

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,11 +20,14 @@ ENDPOINTS = ("chat/completions", "completions", "responses")
 #: Fields that say who asks, not what is asked (platform.openai.com/docs/api-reference/chat).
 NOT_COMPARED = frozenset({"metadata", "user", "safety_identifier", "prompt_cache_key"})
 
+#: One of these is in the body of every call of a model.
+_IN_A_MODEL_CALL = frozenset({"model", "messages", "prompt", "input"})
+
 #: Text that differs from run to run, by the name a message gives it.
 _PASSING = {
     "a date": r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?",
     "a uuid": r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}",
-    "a temporary path": r"(?:/private)?/(?:tmp|var/folders)/[^\s\"']+",
+    "a temporary path": r'(?:/private)?/(?:tmp|var/folders)/[^\s"\x27]+',
 }
 
 
@@ -45,12 +49,27 @@ class SentRequest:
         return next((end for end in ENDPOINTS if path.endswith("/" + end)), None)
 
     @property
+    def is_embeddings(self) -> bool:
+        """Whether this asks for embeddings."""
+        return self.method == "POST" and urlsplit(self.url).path.endswith("/embeddings")
+
+    @property
     def json(self) -> Any:
         """The parsed JSON body; None where it is not JSON."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether this is a call of a model, and not of a service with a path like a model's."""
+        body = self.json
+        return (
+            self.endpoint is not None
+            and isinstance(body, dict)
+            and not _IN_A_MODEL_CALL.isdisjoint(body)
+        )
 
 
 #: What a project's hook ``pytest_tiers_normalise_request`` may change: method, url and body.
@@ -67,12 +86,11 @@ class Matcher:
     def normalised(self, request: SentRequest) -> dict[str, Any]:
         """What of a request is compared: method, path or URL, and body without what is ignored."""
         body = request.json
-        endpoint = request.endpoint
-        if endpoint is not None and isinstance(body, dict):
+        if request.asks_model:
             body = {key: value for key, value in body.items() if key not in NOT_COMPARED}
             for path, pattern in self._ignore:
                 body = _without(body, path, pattern)
-            compared = {"method": request.method, "url": endpoint, "body": body}
+            compared = {"method": request.method, "url": request.endpoint, "body": body}
         else:
             boundary = _boundary(request.headers.get("content-type", ""))
             raw = request.body.replace(boundary, b"BOUNDARY") if boundary else request.body
@@ -92,21 +110,19 @@ class Matcher:
 
     def explain(self, request: SentRequest, recorded: Iterable[SentRequest]) -> str:
         """How ``request`` differs from the most similar recorded one, in lines of text."""
-        wanted = _lines(self.normalised(request))
-        others = [_lines(self.normalised(other)) for other in recorded]
+        wanted = self.normalised(request)
+        others = [self.normalised(other) for other in recorded]
         if not others:
             return "nothing is recorded for this trial."
-        near = max(others, key=lambda lines: _similarity(lines, wanted))
+        lines = _lines(wanted)
+        near = max(others, key=lambda other: _similarity(_lines(other), lines))
         if near == wanted:
             return "every recorded answer to this request is used already."
-        changes = [
-            line
-            for line in difflib.unified_diff(near, wanted, "recorded", "now", n=0, lineterm="")
-            if not line.startswith("@@")
-        ]
-        shown = "\n".join(_shortened(line) for line in changes[:20])
+        changes = _changes(_lines(near), lines)
+        shown = "\n".join(changes[:20])
         more = f"\n... {len(changes) - 20} more lines differ" if len(changes) > 20 else ""
-        return f"the nearest recorded request differs:\n{shown}{more}{_ignore_hint(near, wanted)}"
+        hint = _ignore_hint(near["body"], wanted["body"]) if request.asks_model else ""
+        return f"the nearest recorded request differs:\n{shown}{more}{hint}"
 
 
 def _similarity(one: list[str], other: list[str]) -> float:
@@ -114,24 +130,71 @@ def _similarity(one: list[str], other: list[str]) -> float:
 
 
 def _lines(compared: dict[str, Any]) -> list[str]:
+    """The request as JSON, a prompt of several lines as several lines."""
     text = json.dumps(compared, indent=1, sort_keys=True, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode().splitlines()
+    return text.encode("utf-8", "backslashreplace").decode().replace("\\n", "\n").split("\n")
 
 
-def _shortened(line: str, longest: int = 300) -> str:
-    return line if len(line) <= longest else f"{line[:longest]}... ({len(line)} characters)"
+def _changes(recorded: list[str], now: list[str], longest: int = 300) -> list[str]:
+    """The lines that differ; of long ones the part where they do."""
+    changes = [
+        line
+        for line in difflib.unified_diff(recorded, now, "recorded", "now", n=0, lineterm="")
+        if not line.startswith("@@")
+    ]
+    old, new = ([line for line in changes[2:] if line[0] == sign] for sign in "-+")
+    starts = {
+        line: max(0, _same_until(one[1:], other[1:]) - 100)
+        for one, other in itertools.zip_longest(old, new, fillvalue="")
+        for line in (one, other)
+    }
+    return [
+        line if len(line) <= longest else _part(line, starts.get(line, 0), longest)
+        for line in changes
+    ]
 
 
-def _ignore_hint(near: list[str], wanted: list[str]) -> str:
+def _same_until(one: str, other: str) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+
+
+def _part(line: str, start: int, longest: int) -> str:
+    """A changed line's sign and the part of it from ``start``."""
+    text = line[1:]
+    before, after = "... " * (start > 0), " ..." * (start + longest < len(text))
+    return f"{line[0]}{before}{text[start : start + longest]}{after} ({len(text)} characters)"
+
+
+def _ignore_hint(recorded: Any, now: Any) -> str:
     """The configuration line to add where only something passing differs."""
+    differences = dict.fromkeys(_differences(recorded, now))
     for name, pattern in _PASSING.items():
         blank = re.compile(pattern)
-        if [blank.sub("", line) for line in near] == [blank.sub("", line) for line in wanted]:
+        if all(blank.sub("", one) == blank.sub("", other) for _, one, other in differences):
+            rules = ", ".join(
+                f"{{ path = \"{path}\", pattern = '{pattern}' }}"
+                for path in dict.fromkeys(path for path, _, _ in differences)
+            )
             return (
                 f"\nOnly {name} differs. To match all the same, add to [tool.pytest-tiers]:\n"
-                f"  ignore = [{{ path = \"messages[*].content\", pattern = '{pattern}' }}]"
+                f"  ignore = [{rules}]"
             )
     return ""
+
+
+def _differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Where two bodies differ, as an ignore rule names it, with both values as text."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from _differences(one[key], other[key], f"{path}.{key}" if path else key)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for here, there in zip(one, other, strict=True):
+            yield from _differences(here, there, f"{path}[*]")
+    elif isinstance(one, str) and isinstance(other, str):
+        if one != other:
+            yield path, one, other
+    elif one != other:
+        yield path, "", "not text"
 
 
 def _boundary(content_type: str) -> bytes:

@@ -10,6 +10,9 @@ from pathlib import Path
 #: Longest file name: file systems for encrypted homes and archives stop at about 140 bytes.
 LONGEST = 118
 
+#: How much of that is for the tier; the rest is the same for all tiers of a test.
+_LONGEST_TIER = 40
+
 
 @dataclass(frozen=True, slots=True)
 class CassetteFile:
@@ -33,7 +36,8 @@ def cassette_file(
         inside = test_file.is_relative_to(base)
         module = (test_file.relative_to(base) if inside else Path(test_file.name)).with_suffix("")
     parts = [_safe(part, LONGEST) for part in module.parts]
-    name = f"{_safe(test, LONGEST - len(tier) - len('[].yaml'))}[{tier}].yaml"
+    longest = LONGEST - _LONGEST_TIER - len("[].yaml")
+    name = f"{_safe(test, longest)}[{_safe(tier, _LONGEST_TIER)}].yaml"
     return CassetteFile(root, root.joinpath(*parts, name))
 
 

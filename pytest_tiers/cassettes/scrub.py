@@ -38,7 +38,7 @@ class Scrubber:
     def bytes(self, body: bytes) -> bytes:
         """The body without the values of key variables."""
         for value, name in self._names.items():
-            body = body.replace(value.encode(), f"<{name}>".encode())
+            body = body.replace(os.fsencode(value), f"<{name}>".encode())
         return body
 
     def url(self, url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -30,7 +31,6 @@ class WireAnswer:
     seconds: float | None
     at: str | None
     replayed: bool
-    about: Mapping[str, Any]
 
 
 class CallObserver(Protocol):
@@ -41,9 +41,11 @@ class CallObserver(Protocol):
 
     def about(self) -> Mapping[str, Any]:
         """What to note of this call beside request and answer."""
+        raise NotImplementedError
 
     def keeps(self, status: int, content_type: str | None, body: bytes) -> bool:
         """Whether such an answer is kept, or counts as a failed attempt."""
+        raise NotImplementedError
 
     def answered(self, answer: WireAnswer) -> None:
         """The call has an answer."""
@@ -90,7 +92,8 @@ class Tape:
     """Replays and records the calls of one running trial.
 
     ``mode`` has VCR's words and meaning. ``others`` are recordings of other tiers that may
-    answer too, where the same was asked (for the tier ``current``).
+    answer too, where the same was asked (for the tier ``current``). ``has_recording`` tells
+    whether the trial was recorded to its end, ``damage`` why its cassette cannot be read.
     """
 
     def __init__(
@@ -107,30 +110,31 @@ class Tape:
         self._lock = threading.Lock()
         self._attempt = uuid.uuid4().hex
         self._sent = 0
-        self._recorded = 0
-        self._replayed: dict[int, int] = {}
+        self._records = False
+        self._not_journalled: dict[int, RecordedCall] = {}
         self.damage: str | None = None
         cassette = self._own_cassette()
         unfinished = cassette.unfinished.get(label.key) if cassette else None
         complete = cassette.recordings.get(label.key) if cassette else None
-        self._has_complete = complete is not None
-        self._goes_out = mode == "all"
+        self.has_recording = complete is not None
         if mode == "all" or (mode == "new_episodes" and unfinished):
             base = unfinished
         else:
             base = complete or unfinished
-        self._base = base
-        self._shelf = Shelf(base, matcher) if base else None
-        self._shelves = [
-            Shelf(other.recordings[label.key], matcher)
+        self._resumes = base is not None and not base.complete
+        #: Whether what is not recorded may be asked for.
+        self._goes_out = (
+            mode == "all"
+            or (mode == "new_episodes" and (self._resumes or not self.has_recording))
+            or (mode == "once" and not self.has_recording)
+        )
+        found = [
+            other.recordings[label.key]
             for other in others
-            if base is None and label.key in other.recordings
+            if mode != "all" and label.key in other.recordings
         ]
-
-    @property
-    def has_recording(self) -> bool:
-        """Whether this trial was recorded to its end."""
-        return self._has_complete
+        #: Its own recording first, then those of other tiers.
+        self._shelves = [Shelf(recording, matcher) for recording in (base, *found) if recording]
 
     def _own_cassette(self) -> Cassette | None:
         try:
@@ -153,51 +157,58 @@ class Tape:
         key = self._matcher.key(scrubbed)
         with self._lock:
             position, self._sent = self._sent, self._sent + 1
-            found = self._find(key, position)
-            if found is None:
+            found = self._find(key)
+            if found is not None:
+                self._not_journalled[position] = found
+            else:
                 self._check_may_go_out(scrubbed, observer)
         if found is None:
             observer.sending()
         return Exchange(self, request, observer, position, found)
 
-    def _find(self, key: str, position: int) -> RecordedCall | None:
-        if self._shelf is not None and (index := self._shelf.take(key)) is not None:
-            self._replayed[position] = index
-            return self._shelf.calls[index]
+    def _find(self, key: str) -> RecordedCall | None:
+        """Reserve a recorded answer."""
         for shelf in self._shelves:
             if (index := shelf.take(key)) is not None:
                 return shelf.calls[index]
         return None
 
     def _check_may_go_out(self, request: SentRequest, observer: CallObserver) -> None:
-        """Go on, or raise CassetteMiss with what changed and how to record."""
-        mode = self._mode
-        if self.damage is not None and mode != "all":
+        """Go on, or raise CassetteMiss with what changed and how to record.
+
+        Raises AnswerNotSaved where no answer could be kept.
+        """
+        if self.damage is not None and self._mode != "all":
             observer.missed(self.damage, stale=False)
             raise CassetteMiss(self.damage)
-        if mode == "new_episodes" and self._has_complete:
+        if self._mode == "new_episodes" and not self._goes_out:
             # From here on the old answers belong to another conversation.
-            self._shelf, self._goes_out = None, True
-        if self._goes_out or mode == "new_episodes" or (mode == "once" and not self.has_recording):
-            return
-        message = self._explain(request)
-        observer.missed(message, stale=self.has_recording)
-        raise CassetteMiss(message)
+            self._shelves, self._goes_out = [], True
+        if not self._goes_out:
+            message = self._explain(request)
+            observer.missed(message, stale=self.has_recording)
+            raise CassetteMiss(message)
+        try:
+            # Before anything is paid for.
+            self._library.open_journal(self.label.file)
+        except OSError as error:
+            refusal = self._not_saved(error)
+            observer.missed(str(refusal), stale=False)
+            raise refusal from error
 
     def _explain(self, request: SentRequest) -> str:
-        shelves = [shelf for shelf in (self._shelf, *self._shelves) if shelf]
-        recorded = [call.request for shelf in shelves for call in shelf.calls]
+        recorded = [call.request for shelf in self._shelves for call in shelf.calls]
         who = f"{self.label.function}[{self.label.case}] on {self.label.tier}"
-        if not self._has_complete:
-            others = ", and no other tier was asked the same" if self._shelves else ""
+        if self.has_recording:
             return (
-                f"no recording of {who} in {self.label.file.path}{others}; record it with "
-                f"{self._record_again('once')}"
+                f"the recording of {who} has no answer to a request: "
+                f"{self._matcher.explain(request, recorded)}\n"
+                f"Record it again with {self._record_again('new_episodes')}"
             )
+        nearest = f"\nElsewhere, {self._matcher.explain(request, recorded)}" if recorded else ""
         return (
-            f"the recording of {who} has no answer to a request: "
-            f"{self._matcher.explain(request, recorded)}\n"
-            f"Record it again with {self._record_again('new_episodes')}"
+            f"no recording of {who} in {self.label.file.path}; record it with "
+            f"{self._record_again('once')}{nearest}"
         )
 
     def _record_again(self, mode: str) -> str:
@@ -212,22 +223,37 @@ class Tape:
 
     def save(self, position: int, call: RecordedCall) -> None:
         """Journal an answer. Raises AnswerNotSaved where the disk does not take it."""
-        try:
-            with self._lock:
-                self._recorded += 1
-                self._write(position=position, interaction=call.interaction, about=call.about)
-        except OSError as error:
-            raise AnswerNotSaved(
-                f"the answer could not be saved under {self.label.file.root}: {error}. Make "
-                "room or fix the folder's permissions, then run again."
-            ) from error
+        with self._lock:
+            self._records = True
+            self._not_journalled[position] = call
+            try:
+                self._write_calls()
+            except OSError as error:
+                raise self._not_saved(error) from error
+
+    def _not_saved(self, error: OSError) -> AnswerNotSaved:
+        return AnswerNotSaved(
+            f"answers cannot be saved under {self.label.file.root}: {error}. Make room or fix "
+            "the folder's permissions, then run again."
+        )
 
     def finish(self, *, complete: bool) -> None:
         """End the trial. A trial that replayed everything leaves its recording untouched."""
         with self._lock:
-            resumed = self._base is not None and not self._base.complete
-            if self._recorded or (complete and resumed and self._mode != "none"):
+            if not (self._records or (complete and self._resumes and self._mode != "none")):
+                return
+            # What cannot be written now was said when an answer could not: the next run
+            # completes the trial from the answers that stand in the journal.
+            with contextlib.suppress(OSError):
+                self._write_calls()
                 self._write(complete=complete)
+
+    def _write_calls(self) -> None:
+        """Journal the trial's calls so far, replayed ones too: it shall not need the cassette."""
+        while self._not_journalled:
+            position, call = next(iter(self._not_journalled.items()))
+            self._write(position=position, interaction=call.interaction, about=call.about)
+            del self._not_journalled[position]
 
     def _write(self, **entry: Any) -> None:
         label = self.label
@@ -239,15 +265,10 @@ class Tape:
                 "case": label.case,
                 "sample": label.sample,
                 "attempt": self._attempt,
-                "replayed": self._replayed,
+                "anew": self.damage is not None,
                 **entry,
             },
         )
-
-    def release(self, position: int) -> None:
-        """Forget a call that failed: its place is free for the next attempt."""
-        with self._lock:
-            self._replayed.pop(position, None)
 
 
 class Exchange:
@@ -265,6 +286,7 @@ class Exchange:
     ) -> None:
         self._tape, self._request, self._observer = tape, request, observer
         self._position, self._found = position, found
+        self._answered = False
         self._started = time.perf_counter()
 
     @property
@@ -283,6 +305,7 @@ class Exchange:
     def play_response(self, request: Any = None) -> dict[str, Any]:
         """The recorded answer, as vcrpy's stubs want it."""
         assert self._found is not None
+        self._answered = True
         about = self._found.about
         self._observer.answered(
             WireAnswer(
@@ -292,7 +315,6 @@ class Exchange:
                 about.get("seconds"),
                 about.get("recorded_at"),
                 replayed=True,
-                about=about,
             )
         )
         return self._found.vcr_response()
@@ -303,6 +325,7 @@ class Exchange:
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         about = {**self._observer.about(), "recorded_at": at, "seconds": seconds}
         call = self._tape.as_recorded(self._request, response, about)
+        self._answered = True
         status = int(response["status"]["code"])
         if self._observer.keeps(status, call.content_type, call.body):
             try:
@@ -310,15 +333,11 @@ class Exchange:
             except AnswerNotSaved as error:
                 self._observer.failed(str(error))
                 raise
-        else:
-            self._tape.release(self._position)
         self._observer.answered(
-            WireAnswer(
-                status, call.content_type, call.body, seconds, at, replayed=False, about=about
-            )
+            WireAnswer(status, call.content_type, call.body, seconds, at, replayed=False)
         )
 
     def failed(self, error: BaseException) -> None:
-        """No answer came."""
-        self._tape.release(self._position)
-        self._observer.failed(f"{type(error).__name__}: {error}".rstrip(": "))
+        """The call ended with an exception: no answer came, unless one was told already."""
+        if not self._answered:
+            self._observer.failed(f"{type(error).__name__}: {error}".rstrip(": "))

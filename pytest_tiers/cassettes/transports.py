@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -34,6 +33,7 @@ class Router(Protocol):
 
     def ignores(self, method: str, url: str) -> bool:
         """Whether no trial owns a call made now, so that its body need not be read."""
+        raise NotImplementedError
 
     def open(self, request: SentRequest) -> OpenedCall | None:
         """The call that the running trial opens for a request; None to leave it alone."""
@@ -58,7 +58,7 @@ def _noticing(exchange: Exchange) -> Iterator[None]:
     """Tell the exchange when its call ends without an answer."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:  # a cancelled call has no answer either
         exchange.failed(error)
         raise
 
@@ -69,7 +69,9 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
     original = module.HTTPTransport.handle_request
     original_async = module.AsyncHTTPTransport.handle_async_request
 
-    def rebuilt(request: Any, sent: SentRequest) -> Any:
+    def rebuilt(request: Any, received: SentRequest, sent: SentRequest) -> Any:
+        if sent is received:
+            return request
         return module.Request(
             sent.method,
             sent.url,
@@ -83,12 +85,13 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
             return original(self, request)
         body = b"".join(request.stream)
         request.stream = module.ByteStream(body)
-        call = router.open(_sent(request.method, str(request.url), request.headers, body))
+        received = _sent(request.method, str(request.url), request.headers, body)
+        call = router.open(received)
         if call is None:
             return original(self, request)
         with _noticing(call.exchange):
             return vcr_handle_request(call.exchange, original, module)(
-                self, rebuilt(request, call.request)
+                self, rebuilt(request, received, call.request)
             )
 
     async def handle_async_request(self: Any, request: Any) -> Any:
@@ -96,12 +99,13 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
             return await original_async(self, request)
         body = b"".join([part async for part in request.stream])
         request.stream = module.ByteStream(body)
-        call = router.open(_sent(request.method, str(request.url), request.headers, body))
+        received = _sent(request.method, str(request.url), request.headers, body)
+        call = router.open(received)
         if call is None:
             return await original_async(self, request)
         with _noticing(call.exchange):
             return await vcr_handle_async_request(call.exchange, original_async, module)(
-                self, rebuilt(request, call.request)
+                self, rebuilt(request, received, call.request)
             )
 
     patch = mock.patch.object
@@ -117,7 +121,9 @@ def _patch_requests(stack: contextlib.ExitStack, router: Router) -> None:
 
     original = HTTPAdapter.send
 
-    def response_of(adapter: Any, request: Any, recorded: Mapping[str, Any]) -> Any:
+    def response_of(
+        adapter: Any, request: Any, recorded: Mapping[str, Any], live: Any = None
+    ) -> Any:
         headers = {name: ", ".join(values) for name, values in recorded["headers"].items()}
         return adapter.build_response(
             request,
@@ -127,15 +133,17 @@ def _patch_requests(stack: contextlib.ExitStack, router: Router) -> None:
                 status=recorded["status"]["code"],
                 reason=recorded["status"]["message"],
                 preload_content=False,
+                original_response=live,  # requests reads its cookies from there
             ),
         )
 
     def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         if router.ignores(request.method, request.url):
             return original(self, request, *args, **kwargs)
-        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-        if not isinstance(body, bytes):
-            return original(self, request, *args, **kwargs)  # an upload from a file
+        body = request.body = _uploaded(request.body)
+        if "Transfer-Encoding" in request.headers:
+            del request.headers["Transfer-Encoding"]
+            request.headers["Content-Length"] = str(len(body))
         call = router.open(_sent(request.method, request.url, request.headers, body))
         if call is None:
             return original(self, request, *args, **kwargs)
@@ -154,43 +162,104 @@ def _patch_requests(stack: contextlib.ExitStack, router: Router) -> None:
             # requests has decompressed the content already.
             recorded["headers"].pop("Content-Encoding", None)
             call.exchange.append(None, recorded)
-            return response_of(self, request, recorded)
+            live = getattr(response.raw, "_original_response", None)
+            return response_of(self, request, recorded, live)
 
     stack.enter_context(mock.patch.object(HTTPAdapter, "send", send))
+
+
+def _uploaded(body: Any) -> bytes:
+    """The body of a request of ``requests``: text, bytes, an open file or chunks."""
+    if isinstance(body, str):
+        return body.encode()
+    if body is None or isinstance(body, bytes | bytearray):
+        return bytes(body or b"")
+    return bytes(body.read()) if hasattr(body, "read") else b"".join(body)
 
 
 def _patch_aiohttp(stack: contextlib.ExitStack, router: Router) -> None:
     from aiohttp import ClientSession
     from vcr.stubs.aiohttp_stubs import vcr_request
 
-    original = ClientSession._request
+    original: Any = ClientSession._request
 
     async def _request(self: Any, method: str, url: Any, **kwargs: Any) -> Any:
-        sent = _sent_by_aiohttp(self, method, url, kwargs)
-        call = router.open(sent) if sent is not None else None
-        if call is None:
+        full = self._build_url(url).extend_query(kwargs.get("params") or {})
+        if router.ignores(method.upper(), str(full)):
             return await original(self, method, url, **kwargs)
-        rewritten = {key: kwargs[key] for key in kwargs.keys() - {"json", "data", "headers"}}
-        rewritten |= {"headers": dict(call.request.headers), "data": call.request.body}
+        received = await _sent_by_aiohttp(self, method, str(full), kwargs)
+        others = {key: kwargs[key] for key in kwargs.keys() - _IN_THE_REQUEST}
+        call = router.open(received)
+        sent = received if call is None else call.request
+        others |= {"headers": dict(sent.headers), "data": sent.body or None}
+        session = _ExactHeaders(self)
+        if call is None:
+            return await original(session, sent.method, sent.url, **others)
         with _noticing(call.exchange):
             return await vcr_request(call.exchange, original)(
-                self, call.request.method, call.request.url, **rewritten
+                session, sent.method, sent.url, **others
             )
 
     stack.enter_context(mock.patch.object(ClientSession, "_request", _request))
 
 
-def _sent_by_aiohttp(session: Any, method: str, url: Any, kwargs: Any) -> SentRequest | None:
-    """The request, or None where its body is read from somewhere while it is sent."""
-    body = kwargs.get("data")
-    headers = {**session._prepare_headers(kwargs.get("headers"))}
+#: Arguments of an aiohttp request that stand in the request as it is sent.
+_IN_THE_REQUEST = frozenset({"json", "data", "headers", "params", "auth"})
+
+
+class _ExactHeaders:
+    """An aiohttp session that adds no header of its own: the key in it may not be for this host."""
+
+    _default_auth = None
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def _prepare_headers(self, headers: Any) -> Any:
+        from multidict import CIMultiDict
+
+        return CIMultiDict(headers or {})
+
+
+class _Sink:
+    """Takes what an aiohttp payload writes."""
+
+    def __init__(self) -> None:
+        self.body = b""
+
+    async def write(self, chunk: Any) -> None:
+        self.body += bytes(chunk)
+
+
+async def _sent_by_aiohttp(session: Any, method: str, url: str, kwargs: Any) -> SentRequest:
+    """The request with its body as aiohttp would write it: JSON, form, file or stream."""
+    from aiohttp import FormData
+    from aiohttp.payload import PAYLOAD_REGISTRY, JsonPayload, LookupError
+
+    headers = session._prepare_headers(kwargs.get("headers"))
+    if (auth := kwargs.get("auth") or session._default_auth) is not None:
+        headers.setdefault("Authorization", auth.encode())
+    data: Any = kwargs.get("data")
     if kwargs.get("json") is not None:
-        body = json.dumps(kwargs["json"])
-        headers.setdefault("Content-Type", "application/json")
-    body = body.encode() if isinstance(body, str) else body or b""
-    if not isinstance(body, bytes):
-        return None
-    return _sent(method, str(session._build_url(url)), headers, body)
+        data = JsonPayload(kwargs["json"], dumps=session._json_serialize)
+    if data is None:
+        return _sent(method, url, headers, b"")
+    written: Any = data() if isinstance(data, FormData) else data
+    try:
+        payload = PAYLOAD_REGISTRY.get(written, disposition=None)
+    except LookupError:
+        payload = FormData(written)()
+    sink = _Sink()
+    await payload.write(sink)  # type: ignore[arg-type]
+    for name, value in (payload.headers or {}).items():
+        headers.setdefault(name, value)
+    # It goes out as one piece, whatever it was read from.
+    headers.popall("Transfer-Encoding", None)
+    headers["Content-Length"] = str(len(sink.body))
+    return _sent(method, url, headers, sink.body)
 
 
 def _sent(method: str, url: str, headers: Any, body: bytes) -> SentRequest:

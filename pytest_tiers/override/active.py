@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import threading
 import uuid
@@ -20,6 +19,7 @@ from pytest_tiers.cassettes.transports import OpenedCall
 from pytest_tiers.errors import BudgetReached, CallRefused, MissingKey, TierStopped
 from pytest_tiers.outcomes import WireEvidence
 from pytest_tiers.override.as_is import is_as_is
+from pytest_tiers.override.attempts import Attempts
 from pytest_tiers.override.keys import PLACEHOLDER, VARIABLE
 from pytest_tiers.override.rewrite import rewritten
 from pytest_tiers.override.sites import call_site, evaluation_library
@@ -52,6 +52,7 @@ class ActiveTrial:
     def __init__(self, tier: Tier, prompt: str, tape: Tape, rules: CallRules) -> None:
         self.tier, self.prompt, self.tape, self.rules = tier, prompt, tape, rules
         self.calls: list[Call] = []
+        self.attempts = Attempts()
         self.last_answer: str | None = None
         self.output: Any = None
         self.has_output = False
@@ -59,9 +60,7 @@ class ActiveTrial:
         self.out_of_budget = False
         self._lock = threading.Lock()
         self._refused_by_us: list[str] = []
-        self._open_failures: dict[str, list[str]] = {}
         self._refusals: list[str] = []
-        self._answers = 0
 
     def open(self, request: SentRequest) -> OpenedCall:
         """Open a call: rewrite it, find its answer or see that it may go out.
@@ -69,7 +68,7 @@ class ActiveTrial:
         Raises CallRefused.
         """
         observer: ModelCall | OtherCall
-        if request.endpoint is None and not request.url.endswith("/embeddings"):
+        if not (request.asks_model or request.is_embeddings):
             observer = OtherCall(self, request)
             return OpenedCall(request, self.tape.begin(request, observer))
         site = call_site(self.rules.root, self.rules.is_test_file)
@@ -119,22 +118,6 @@ class ActiveTrial:
             self._refused_by_us.append(reason)
             self.stale = self.stale or stale
 
-    def note_failure(self, request: SentRequest, reason: str) -> None:
-        """An attempt got no usable answer; a later one of the same request may."""
-        with self._lock:
-            failures = self._open_failures.setdefault(_same_request(request), [])
-            if _is_retry(request) and failures:
-                failures.pop()
-            failures.append(reason)
-
-    def note_answer(self, request: SentRequest) -> None:
-        """An attempt got an answer: the failures that it retried do not count."""
-        with self._lock:
-            self._answers += 1
-            failures = self._open_failures.get(_same_request(request), [])
-            if failures and _is_retry(request):
-                failures.pop()
-
     def note_refusal(self, reason: str) -> None:
         """The tier refused a request as such."""
         with self._lock:
@@ -144,9 +127,10 @@ class ActiveTrial:
     def wire(self) -> WireEvidence:
         """What happened on the wire so far."""
         with self._lock:
-            failed = [reason for reasons in self._open_failures.values() for reason in reasons]
             return WireEvidence(
-                (*self._refused_by_us, *failed), tuple(self._refusals), self._answers
+                (*self._refused_by_us, *self.attempts.failures),
+                tuple(self._refusals),
+                self.attempts.answers,
             )
 
 
@@ -155,6 +139,7 @@ class OtherCall:
 
     def __init__(self, trial: ActiveTrial, request: SentRequest) -> None:
         self._trial, self._request = trial, request
+        self._attempt = trial.attempts.begin(request)
 
     def sending(self) -> None:
         """It may always go out."""
@@ -164,16 +149,19 @@ class OtherCall:
         return {}
 
     def keeps(self, status: int, content_type: str | None, body: bytes) -> bool:
-        """Whatever another service answers is its answer."""
-        return True
+        """Whatever another service answers is its answer, unless it asks to come again."""
+        return status not in (408, 425, 429) and status < 500
 
     def answered(self, answer: WireAnswer) -> None:
         """An answer ends what failed before it."""
-        self._trial.note_answer(self._request)
+        if self.keeps(answer.status, answer.content_type, answer.body):
+            self._attempt.answered()
+        else:
+            self.failed(f"status {answer.status}")
 
     def failed(self, reason: str) -> None:
-        """The service could not be reached."""
-        self._trial.note_failure(self._request, f"{self._request.url}: {reason}")
+        """The service could not be reached, or could not answer."""
+        self._attempt.failed(f"{self._request.url}: {reason}")
 
     def missed(self, reason: str, *, stale: bool) -> None:
         """Replay found no answer."""
@@ -185,6 +173,7 @@ class ModelCall:
 
     def __init__(self, trial: ActiveTrial, request: SentRequest, call: Call) -> None:
         self._trial, self._request, self._call = trial, request, call
+        self._attempt = trial.attempts.begin(request)
         self._reservation: str | None = None
 
     @property
@@ -242,23 +231,22 @@ class ModelCall:
         answer = read_answer(self._call.endpoint, body, content_type)
         return read_status(status, answer) != "error"
 
-    def answered(self, wire: WireAnswer) -> None:
+    def answered(self, answer: WireAnswer) -> None:
         """Price the answer, and judge its status."""
-        answer = read_answer(self._call.endpoint, wire.body, wire.content_type)
-        reading = read_status(wire.status, answer)
+        said = read_answer(self._call.endpoint, answer.body, answer.content_type)
+        reading = read_status(answer.status, said)
         call = replace(
             self._call,
-            model_asked=wire.about.get("model_asked", self._call.model_asked),
-            answered_by=answer.model,
-            status=wire.status,
-            tokens=answer.tokens,
-            cost_usd=self._price(answer, wire),
-            uncached_cost_usd=self._price(answer, wire, uncached=True),
-            reported_cost_usd=answer.reported_cost,
-            seconds=wire.seconds,
-            recorded_at=wire.at,
-            replayed=wire.replayed,
-            error=answer.error_message if reading == "error" else None,
+            answered_by=said.model,
+            status=answer.status,
+            tokens=said.tokens,
+            cost_usd=self._price(said, answer),
+            uncached_cost_usd=self._price(said, answer, uncached=True),
+            reported_cost_usd=said.reported_cost,
+            seconds=answer.seconds,
+            recorded_at=answer.at,
+            replayed=answer.replayed,
+            error=said.error_message if reading == "error" else None,
         )
         trial, rules = self._trial, self._trial.rules
         trial.calls.append(call)
@@ -266,20 +254,20 @@ class ModelCall:
             # No provider bills a request that it refused or failed.
             spent = call.cost_usd if reading == "answer" else Decimal(0)
             rules.budget.settle(self._reservation, spent)
-        reason = f"{wire.status} from {call.model}: {answer.error_message or 'no message'}"
+        reason = f"{answer.status} from {call.model}: {said.error_message or 'no message'}"
         if reading == "error":
-            trial.note_failure(self._request, reason)
-            if self._is_tiers and stops_tier(wire.status, answer):
+            self._attempt.failed(reason)
+            if self._is_tiers and stops_tier(answer.status, said):
                 rules.stopped[trial.tier.name] = f'tier "{trial.tier.name}" stopped: {reason}'
             return
-        trial.note_answer(self._request)
+        self._attempt.answered()
         if reading == "refused" and self._is_tiers:
             trial.note_refusal(reason)
         elif self._is_tiers:
-            trial.last_answer = answer.text
-            if answer.tokens is not None:
+            trial.last_answer = said.text
+            if said.tokens is not None:
                 used = (trial.prompt, trial.tier.name)
-                rules.largest_use[used] = _larger(rules.largest_use.get(used), answer.tokens)
+                rules.largest_use[used] = _larger(rules.largest_use.get(used), said.tokens)
 
     def _price(self, answer: Answer, wire: WireAnswer, *, uncached: bool = False) -> Decimal | None:
         """USD of an answer; None where it is unknown."""
@@ -300,7 +288,7 @@ class ModelCall:
         if self._reservation is not None:
             self._trial.rules.budget.release(self._reservation)
         self._trial.calls.append(replace(self._call, error=reason))
-        self._trial.note_failure(self._request, f"no answer from {self._call.model}: {reason}")
+        self._attempt.failed(f"no answer from {self._call.model}: {reason}")
 
     def missed(self, reason: str, *, stale: bool) -> None:
         """Replay found no answer."""
@@ -309,13 +297,3 @@ class ModelCall:
 
 def _larger(one: Tokens | None, other: Tokens) -> Tokens:
     return other if one is None or other.output > one.output else one
-
-
-def _same_request(request: SentRequest) -> str:
-    return hashlib.sha256(f"{request.method} {request.url}".encode() + request.body).hexdigest()
-
-
-def _is_retry(request: SentRequest) -> bool:
-    """Whether a client says that it repeats a request; one that says nothing is believed to."""
-    count = request.headers.get("x-stainless-retry-count")
-    return count != "0"

@@ -10,23 +10,36 @@ VARIABLE = "OPENAI_API_KEY"
 #: Stands in for a missing key. A call that would go out with it is refused.
 PLACEHOLDER = "placeholder-of-pytest-tiers"
 
+#: What OpenAI's client, which must have a key, sends to a server that needs none.
+NOT_NEEDED = "no-key-needed"
+
 
 class PlaceholderKey:
-    """Sets the placeholder where the variable is missing, and takes it back."""
+    """Sets the placeholder where the variable is missing or empty, and takes it back.
+
+    An empty variable is what a CI job sees of a secret that it may not read; OpenAI's client
+    refuses to be built with it too. Unless ``is_allowed``, nothing is set.
+    """
 
     def __init__(self) -> None:
-        # A pytest-xdist worker inherits the controller's placeholder.
-        self._needed = os.environ.get(VARIABLE, PLACEHOLDER) == PLACEHOLDER
+        self.is_allowed = True
+        self._before: str | None = None
 
     def put(self) -> None:
         """Let clients be built without a key."""
-        if self._needed:
-            os.environ.setdefault(VARIABLE, PLACEHOLDER)
+        value = os.environ.get(VARIABLE)
+        if self.is_allowed and not value:
+            self._before = value
+            os.environ[VARIABLE] = PLACEHOLDER
 
     def take_away(self) -> None:
         """Show the environment as it is, to tests that are not ours and at the end."""
-        if self._needed and os.environ.get(VARIABLE) == PLACEHOLDER:
+        if os.environ.get(VARIABLE) != PLACEHOLDER:
+            return
+        if self._before is None:  # a pytest-xdist worker inherits the controller's placeholder
             del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = self._before
 
 
 def has_key() -> bool:

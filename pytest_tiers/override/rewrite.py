@@ -12,6 +12,12 @@ from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.override.keys import PLACEHOLDER
 from pytest_tiers.tiers import Tier
 
+#: Headers that say who asks: they are for the application's own host.
+_IDENTITY = re.compile(r"auth|key|token|secret|cookie|openai-(organization|project)")
+
+#: Headers that belong to the body as the application sent it.
+_FRAMING = frozenset({"content-length", "transfer-encoding", "host"})
+
 _AZURE_DEPLOYMENT = re.compile(r"(?<=/deployments/)[^/]+(?=/)")
 
 
@@ -23,26 +29,22 @@ def rewritten(request: SentRequest, tier: Tier, key: str | None) -> SentRequest:
     application asks; an Azure deployment in the path takes the tier's model as its name.
     """
     body = json.dumps(_body(request.json, tier)).encode()
-    headers = {
-        name: value
-        for name, value in request.headers.items()
-        if name not in ("content-length", "host")
-    }
-    url = request.url
-    if tier.base_url is not None:
-        url = f"{tier.base_url.rstrip('/')}/{request.endpoint}"
-        has_key = PLACEHOLDER not in headers.get("authorization", "")
-        if not has_key or _origin(url) != _origin(request.url):
-            for name in ("authorization", "api-key", "openai-organization", "openai-project"):
-                headers.pop(name, None)
-    else:
-        parts = urlsplit(url)
+    headers = {name: value for name, value in request.headers.items() if name not in _FRAMING}
+    parts = urlsplit(request.url)
+    if tier.base_url is None:
         path = _AZURE_DEPLOYMENT.sub(str(tier.model), parts.path)
         url = urlunsplit(parts._replace(path=path))
-    if key is not None:
-        headers.pop("api-key", None)
+    else:
+        base = urlsplit(tier.base_url)
+        url = urlunsplit(base._replace(path=f"{base.path.rstrip('/')}/{request.endpoint}"))
+        has_key = PLACEHOLDER not in headers.get("authorization", "")
+        if not has_key or (base.scheme, base.netloc) != (parts.scheme, parts.netloc):
+            headers = {name: headers[name] for name in headers if not _IDENTITY.search(name)}
+    if key is not None and "api-key" in headers:
+        headers["api-key"] = key  # an Azure resource
+    elif key is not None:
         headers["authorization"] = f"Bearer {key}"
-    # httpx fills in host and content-length; a missing content-length would mean chunks.
+    # httpx fills in the host; a missing content-length would mean chunks.
     headers["content-length"] = str(len(body))
     return SentRequest(request.method, url, headers, body)
 
@@ -52,8 +54,3 @@ def _body(body: Mapping[str, Any], tier: Tier) -> dict[str, Any]:
     renamed = {tier.rename_params.get(name, name): value for name, value in body.items()}
     kept = {name: value for name, value in renamed.items() if name not in tier.drop_params}
     return {**kept, **tier.params, "model": tier.model}
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc

@@ -1,0 +1,37 @@
+"""What only the tests of whole runs share."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.echo_server import EchoServer
+
+# pytester forgets what a run has imported, so that each of hundreds of runs would import it anew
+# (nine tenths of a small run's time).
+for _name in (
+    "aiohttp",
+    "genai_prices.data",
+    "h11",
+    "httpcore2",
+    "httpx",
+    "hypothesis.database",
+    "hypothesis.internal.observability",
+    "openai.resources.chat.completions",
+    "openai.resources.responses",
+    "requests",
+    "vcr.stubs.aiohttp_stubs",
+    "vcr.stubs.httpx_stubs",
+):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_name)
+
+
+@pytest.fixture
+def echo() -> Iterator[EchoServer]:
+    """A service that is no model."""
+    with EchoServer() as running:
+        yield running

@@ -1,0 +1,104 @@
+"""Requests of a trial that ask no model: recorded with it, whatever they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.echo_server import EchoServer
+from tests.integration.one_test import run_one
+
+Report = Callable[[], dict[str, Any]]
+
+#: Each sends the same upload in another way.
+UPLOADS = """
+import asyncio, io
+import aiohttp, httpx, requests
+
+async def over_aiohttp(url, **how):
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url, **how) as answer:
+            return (await answer.json())["number"]
+
+def pieces():
+    yield b"up"
+    yield b"load"
+
+async def async_pieces():
+    for piece in pieces():
+        yield piece
+
+WAYS = [
+    lambda url: httpx.post(url, content=pieces()).json()["number"],
+    lambda url: httpx.post(url, files={{"file": b"upload"}}).json()["number"],
+    lambda url: requests.post(url, data=pieces()).json()["number"],
+    lambda url: requests.post(url, data=io.BytesIO(b"upload")).json()["number"],
+    lambda url: requests.post(url, files={{"file": b"upload"}}).json()["number"],
+    lambda url: requests.post(url, data="upload").json()["number"],
+    lambda url: asyncio.run(over_aiohttp(url, data=async_pieces())),
+    lambda url: asyncio.run(over_aiohttp(url, data=io.BytesIO(b"upload"))),
+    lambda url: asyncio.run(over_aiohttp(url, data={{"file": "upload"}})),
+    lambda url: asyncio.run(over_aiohttp(url, data=aiohttp.FormData({{"file": "upload"}}))),
+    lambda url: asyncio.run(over_aiohttp(url, data=b"upload", params={{"b": "2"}})),
+    lambda url: asyncio.run(over_aiohttp(url, data=b"upload", params={{"b": "3"}})),
+]
+numbers = []
+
+def ask(text):
+    numbers.append([way("{url}/files?a=1") for way in WAYS])
+    return numbers
+"""
+
+
+def test_uploads_of_every_kind_are_recorded_and_replayed(
+    project: pytest.Pytester, echo: EchoServer
+) -> None:
+    app = UPLOADS.format(url=echo.at("files.example.com"))
+    for connected in (True, False):
+        project.makepyfile(
+            """
+            import pytest, app
+
+            @pytest.mark.tiers
+            def test_uploads():
+                assert app.ask("") == [list(range(1, len(app.WAYS) + 1))]
+            """,
+            app=app,
+        )
+        guard = () if connected else ("-p", "tests.no_network")
+        project.runpytest("--tiers=nano", "--tiers-max-calls=99", *guard).assert_outcomes(passed=1)
+    assert len(echo.bodies) == 12
+    assert all(b"upload" in body for body in echo.bodies)
+    assert echo.requests[-2:] == ["POST /files?a=1&b=2", "POST /files?a=1&b=3"]
+
+
+def test_a_service_that_is_down_is_an_error_until_a_retry_gets_through(
+    project: pytest.Pytester, echo: EchoServer, report: Report
+) -> None:
+    app = f"""
+import requests
+def ask(text):
+    return requests.get("{echo.at("weather.example.com")}/now").status_code != 500
+"""
+    echo.statuses = [503, 404]
+    run_one(project, "--tiers=nano", app=app).assert_outcomes(failed=1)
+    (trial,) = report()["trials"]
+    assert (trial["outcome"], "weather.example.com" in trial["reason"]) == ("error", True)
+    run_one(project, "--tiers=nano").assert_outcomes(passed=1)
+    run_one(project, "--tiers=nano", "-p", "tests.no_network").assert_outcomes(passed=1)
+    assert len(echo.requests) == 2
+
+
+def test_a_login_over_requests_keeps_its_cookie_while_recording(
+    project: pytest.Pytester, echo: EchoServer
+) -> None:
+    app = f"""
+import requests
+def ask(text):
+    session = requests.Session()
+    session.get("{echo.at("shop.example.com")}/login")
+    return dict(session.cookies) == {{"session": "abc"}}
+"""
+    run_one(project, "--tiers=nano", app=app).assert_outcomes(passed=1)

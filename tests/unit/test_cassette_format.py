@@ -1,0 +1,343 @@
+"""Cassettes read back byte for byte, load in plain vcrpy, and can be read in a review."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+from vcr.persisters.filesystem import FilesystemPersister
+from vcr.serializers import yamlserializer
+
+from pytest_tiers.cassettes.format import (
+    Cassette,
+    RecordedCall,
+    Recording,
+    dump,
+    load,
+    recorded_call,
+)
+from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.scrub import Scrubber
+from pytest_tiers.errors import CassetteError
+
+ABOUT = {"model": "nano-model", "recorded_at": "2026-11-23T10:00:00Z", "seconds": 0.25}
+URL = "https://api.example.com/v1/chat/completions"
+
+
+def call(
+    answer: bytes = b"{}", request: bytes = b"{}", headers: dict[str, Any] | None = None
+) -> RecordedCall:
+    sent = SentRequest("POST", URL, {"content-type": "application/json"}, request)
+    response = {
+        "status": {"code": 200, "message": "OK"},
+        "headers": headers or {"Content-Type": ["application/json"]},
+        "body": {"string": answer},
+    }
+    return recorded_call(sent, response, ABOUT, Scrubber())
+
+
+def cassette(*calls: RecordedCall) -> Cassette:
+    return Cassette("tests/test_it.py::test_it", "nano", {("case", 1): Recording(calls)})
+
+
+def read_back(text: str) -> Cassette:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "cassette.yaml")
+        path.write_bytes(text.encode())
+        return load(path)
+
+
+def read_by_vcr(text: str) -> tuple[list[Any], list[Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "cassette.yaml")
+        path.write_bytes(text.encode())
+        requests, responses, _ = FilesystemPersister.load_cassette(path, yamlserializer)
+    return requests, responses
+
+
+def through_a_file(body: bytes) -> bytes:
+    """The body after being recorded, written and read; plain vcrpy must read the same."""
+    text = dump(cassette(call(body, body)))
+    (recording,) = read_back(text).recordings.values()
+    requests, responses = read_by_vcr(text)
+    read = recording.calls[0].body
+    assert recording.calls[0].request.body == read
+    assert responses[0]["body"]["string"] == read
+    assert (requests[0].body or b"") == read
+    return read
+
+
+TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("\x85\u2028\u2029\r\n\t \ufeff😀你"))
+
+
+@given(st.binary())
+def test_any_bytes_read_back(body: bytes) -> None:
+    read = through_a_file(body)
+    assert read == body or json.loads(read) == json.loads(body)
+
+
+@given(TEXTS.filter(lambda text: text[:1] not in ("{", "[")))
+@example("data: 你好 😀\n\ndata: [DONE]\n\n")
+@example("trailing spaces  \n\ttab\n")
+@example("CRLF\r\nand CR\rand NEL\x85and LS\u2028\n")
+@example("  leading spaces\nnext")
+@example("\n\n leading line breaks")
+@example("no line break at the end\nof this")
+@example("# no comment: 'quotes' \"and\" --- {marks}\n...\n---\n")
+@example("\ufeffbyte order mark\n")
+@example("\x00\x07 control characters\x7f\n")
+@example("yes")
+@example("1e3")
+@example("null")
+@example("2026-01-01")
+def test_any_text_reads_back_exactly(text: str) -> None:
+    assert through_a_file(text.encode()) == text.encode()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.characters(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(JSON, max_size=3) | st.dictionaries(TEXTS, JSON, max_size=3), st.booleans())
+def test_any_json_reads_back_as_the_same_value(value: Any, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    body = text.encode("utf-8", "surrogatepass")
+    read = through_a_file(body)
+    assert read == body or repr(json.loads(read)) == repr(value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": 1e400}',
+        '{"a": 0.1000000000000000055511151231257827}',
+        '{"a": 12345678901234567890.12345678901234567890}',
+        f'{{"a": {"9" * 5000}}}',
+        "[" * 100_000,
+        "not json",
+        '"one string"',
+        "12",
+        "",
+    ],
+    ids=[
+        "repeated key",
+        "beyond a float",
+        "more digits than a float has",
+        "a long decimal",
+        "5000 digits",
+        "too deep",
+        "no json",
+        "a string",
+        "a number",
+        "nothing",
+    ],
+)
+def test_what_python_would_change_is_left_as_it_came(body: str) -> None:
+    assert through_a_file(body.encode()) == body.encode()
+
+
+def test_json_is_indented_and_text_stays_in_its_own_script() -> None:
+    body = '{"text": "\\u4f60\\u597d 😀 \\"q\\"", "n": [1.50, 123456789012345678901234567890]}'
+    text = dump(cassette(call(body.encode())))
+    block = """\
+      string: |-
+        {
+          "text": "你好 😀 \\"q\\"",
+          "n": [
+            1.5,
+            123456789012345678901234567890
+          ]
+        }
+"""
+    assert block in text
+
+
+@pytest.mark.parametrize("odd", ["\\ud83d", "\\u2028", "\\u0085", "\\u007f", "\\ufeff", "\\udbff"])
+def test_one_odd_character_leaves_the_rest_readable(odd: str) -> None:
+    body = f'{{"odd": "{odd}", "text": "\\u4f60\\n"}}'
+    text = dump(cassette(call(body.encode())))
+    assert f'"odd": "{odd}",\n' in text
+    assert '"text": "你\\n"\n' in text
+    assert json.loads(through_a_file(body.encode())) == json.loads(body)
+
+
+def test_a_stream_is_written_as_its_lines() -> None:
+    stream = 'data: {"delta": "你 "}\n\ndata: [DONE]\n\n'
+    text = dump(cassette(call(stream.encode())))
+    assert 'string: |+\n        data: {"delta": "你 "}\n\n        data: [DONE]\n' in text
+
+
+def test_one_answer_that_no_block_can_hold_leaves_the_others_as_they_are() -> None:
+    readable, odd = call(b'{"a": [1, 2]}'), call("line\u2028separator\n".encode())
+    alone, both = dump(cassette(readable)), dump(cassette(readable, odd))
+    part = alone[alone.index("- request") : alone.index("metadata")]
+    assert part in both
+
+
+def test_adding_a_case_changes_only_its_part() -> None:
+    before = cassette(call(b'{"a": 1}'))
+    after = cassette(call(b'{"a": 1}'))
+    after.recordings["other", 1] = Recording((call(b'{"b": 2}'),))
+    old, new = dump(before).splitlines(), dump(after).splitlines()
+    added = [line for line in new if line not in old]
+    assert not [line for line in old if line not in new]
+    assert any('"b": 2' in line for line in added)
+    assert len(new) - len(old) < 40
+
+
+def test_cases_stand_in_fixed_order_whatever_order_they_were_recorded_in() -> None:
+    keys = [("a", 1), ("a", 2), ("b", 1)]
+    texts = set()
+    for order in (keys, keys[::-1]):
+        made = cassette()
+        made.recordings = {key: Recording((call(repr(key).encode()),)) for key in order}
+        texts.add(dump(made))
+    assert len(texts) == 1
+    assert re.findall(r"case: (\w)\n\s+sample: (\d)", texts.pop()) == [
+        ("a", "1"),
+        ("a", "2"),
+        ("b", "1"),
+    ]
+
+
+def test_what_was_not_finished_is_kept_beside_a_complete_recording() -> None:
+    made = cassette(call(b"old"))
+    made.unfinished["case", 1] = Recording((call(b"new"),), complete=False)
+    read = read_back(dump(made))
+    assert [found.body for found in read.recordings["case", 1].calls] == [b"old"]
+    assert [found.body for found in read.unfinished["case", 1].calls] == [b"new"]
+    assert not read.unfinished["case", 1].complete
+
+
+@pytest.mark.parametrize("name", ["content-encoding", "Content-Encoding"])
+def test_a_compressed_answer_is_written_as_text(name: str) -> None:
+    headers = {name: ["gzip"], "content-type": ["application/json"]}
+    recorded = call(gzip.compress(b'{"a":"\xc3\xa9"}'), headers=headers)
+    assert recorded.body.decode() == '{\n  "a": "é"\n}'
+    assert recorded.interaction["response"]["headers"] == {"content-type": ["application/json"]}
+
+
+def test_an_answer_that_the_client_has_decompressed_stays() -> None:
+    recorded = call(b"plain", headers={"content-encoding": ["gzip"]})
+    assert (recorded.body, recorded.interaction["response"]["headers"]) == (b"plain", {})
+
+
+def test_an_answer_in_an_encoding_that_nobody_here_knows_keeps_it() -> None:
+    recorded = call(b"\x01\x02", headers={"content-encoding": ["x-rot13"]})
+    assert recorded.body == b"\x01\x02"
+    assert recorded.interaction["response"]["headers"] == {"content-encoding": ["x-rot13"]}
+    assert through_a_file(b"\x01\xff") == b"\x01\xff"
+
+
+def test_secrets_are_in_no_part_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "sk-1234567890abcdef"
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    sent = SentRequest(
+        "POST",
+        f"https://me:pass@host/v1/chat/completions?key=hidden&x={secret}",
+        {"authorization": f"Bearer {secret}", "cookie": "session=hidden"},
+        f'{{"messages": "{secret}"}}'.encode(),
+    )
+    response = {
+        "status": {"code": 200, "message": "OK"},
+        "headers": {"set-cookie": ["a=hidden"], "openai-organization": ["hidden"]},
+        "body": {"string": f'{{"error": "no such key {secret}"}}'.encode()},
+    }
+    text = dump(cassette(recorded_call(sent, response, {}, Scrubber())))
+    assert secret not in text
+    assert "hidden" not in text
+    assert "pass@" not in text
+    assert text.count("<OPENAI_API_KEY>") == 3
+
+
+# Damage
+
+ABOUT_LINES = """\
+    - model: nano-model
+      recorded_at: '2026-11-23T10:00:00Z'
+      seconds: 0.25
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "test_it[nano].yaml"
+
+
+@pytest.fixture
+def good() -> str:
+    return dump(cassette(call(b'{"answer": "one"}'), call(b'{"answer": "two"}')))
+
+
+def test_a_missing_file_is_no_damage(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load(path)
+    path.write_text("")
+    with pytest.raises(FileNotFoundError):
+        load(path / "below a file")
+
+
+def test_a_cassette_that_was_cut_off_anywhere_is_refused(path: Path, good: str) -> None:
+    for length in range(len(good)):
+        path.write_text(good[:length])
+        with pytest.raises(CassetteError, match=re.escape(str(path))):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> b\n", "line 2:"),
+        (lambda text: text.replace("uri:", "<<<<<<< HEAD\n    uri:"), "line 6:"),
+        (lambda text: text.replace("version: 1", "version: !!python/object/apply:os.system [x]"),
+         "could not determine a constructor"),
+        (lambda text: text.replace("pytest-tiers: 1", "pytest-tiers: 2"), "format 2, expected 1"),
+        (lambda text: text.replace("metadata:", "other:"), "'metadata'"),
+        (lambda _: "- a list\n", "not a cassette"),
+        (lambda _: "", "not a cassette"),
+        (lambda text: text.replace("code: 200", "code: ok"), "not a cassette"),
+        (lambda text: text.replace(ABOUT_LINES, "", 1), "more interactions"),
+        (lambda text: text.replace(ABOUT_LINES, ABOUT_LINES * 2, 1), "KeyError"),
+    ],
+    ids=["conflict", "conflict inside", "hostile tag", "other version", "plain vcr", "list",
+         "empty", "no status", "call without its line", "line without its call"],
+)  # fmt: skip
+def test_a_damaged_cassette_is_refused_naming_file_and_place(
+    path: Path, good: str, damage: Any, said: str
+) -> None:
+    broken = damage(good)
+    assert broken != good
+    path.write_text(broken)
+    with pytest.raises(CassetteError, match=re.escape(str(path))) as caught:
+        load(path)
+    assert said in str(caught.value)
+
+
+def test_a_cassette_in_another_encoding_is_refused(path: Path, good: str) -> None:
+    path.write_bytes(good.replace("one", "één").encode("latin-1"))
+    with pytest.raises(CassetteError, match="not UTF-8 at byte"):
+        load(path)
+
+
+def test_a_folder_in_the_cassettes_place_is_refused(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(CassetteError, match=r"cannot be read \(Is a directory\)"):
+        load(path)
+
+
+def test_the_text_is_plain_yaml(good: str) -> None:
+    document = yaml.safe_load(good)
+    assert document["version"] == 1
+    assert document["metadata"]["trials"] == [{"case": "case", "sample": 1, "calls": [ABOUT] * 2}]
