@@ -7,12 +7,13 @@ import enum
 import hashlib
 import json
 import re
-import unittest
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,6 +31,9 @@ SETTINGS = pytest.StashKey[Settings]()
 
 #: The module that defines our own ``tier`` fixture.
 _FIXTURES = "pytest_tiers.fixtures"
+
+#: The remedy where a tiered test cannot be one.
+_HOW_TO_KEEP_OUT = f"remove @pytest.mark.{MARKER}, or take its file out of `tests`"
 
 #: The parameter that our parametrization adds; no test names it.
 PARAMETER = "_tiers_trial"
@@ -87,6 +91,7 @@ class Collection:
         self._notes = notes
         self.problems: list[str] = []
         self.trials: list[PlannedTrial] = []
+        self._has_found_any = False
 
     @cached_property
     def _files(self) -> frozenset[Path]:
@@ -98,21 +103,14 @@ class Collection:
         return (
             markers.is_marked(definition)
             or markers.is_in(definition.path, self._files)
-            or self._asks_for_tier(metafunc)
+            or _asks_for_tier(metafunc.fixturenames, metafunc._arg2fixturedefs)
         )
-
-    @staticmethod
-    def _asks_for_tier(metafunc: pytest.Metafunc) -> bool:
-        """Whether the test uses our own ``tier`` fixture, not a project's fixture or parameter."""
-        if "tier" not in metafunc.fixturenames:
-            return False
-        found = metafunc._arg2fixturedefs.get("tier") or ()
-        return bool(found) and found[-1].func.__module__ == _FIXTURES
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Add the tiers and samples of a tiered test, after all other parametrization."""
         if not self.is_tiered(metafunc):
             return
+        self._has_found_any = True
         definition = metafunc.definition
         try:
             settings = markers.settings_of(definition, _function_of(definition), self.settings)
@@ -123,7 +121,7 @@ class Collection:
             self.problems.append(
                 f"{definition.nodeid}: @pytest.mark.vcr on a tiered test: pytest-tiers records "
                 "it itself, once per tier. Remove the vcr marker, or keep the test out of the "
-                f"comparison by removing @pytest.mark.{MARKER}."
+                f"comparison: {_HOW_TO_KEEP_OUT}."
             )
             return
         if PARAMETER not in metafunc.fixturenames:
@@ -147,35 +145,37 @@ class Collection:
 
         Raises ConfigurationError for what was found wrong in collection.
         """
-        self._refuse_unittest(items)
+        self._refuse_marked_too_late(items)
         named = self._named([item for item in items if _parameter_of(item) is not None])
         if self.problems:
             raise ConfigurationError("\n".join(dict.fromkeys(self.problems)))
         self._check_joined(trial for _, trial in named)
-        if self.settings.comparison and not named and not session.testsfailed:
-            raise ConfigurationError(
-                nothing_tiered(
-                    [(_function_of(item), getattr(item, "module", None)) for item in items],
-                    session.config.rootpath,
-                )
-            )
+        is_partial = session.testsfailed or session.config.getoption("lf", default=False)
+        if self.settings.comparison and not self._has_found_any and not is_partial:
+            tests = [(_function_of(item), _modules_of(item)) for item in items]
+            raise ConfigurationError(nothing_tiered(tests, session.config.rootpath))
         for item, trial in self._with_plan(named):
             item.stash[TRIAL] = trial
             self.trials.append(trial)
-        items[:] = _in_order(items)
+        items[:] = _in_order(items, self.settings.ladder.names)
 
-    def _refuse_unittest(self, items: Iterable[pytest.Item]) -> None:
+    def _refuse_marked_too_late(self, items: Iterable[pytest.Item]) -> None:
         for item in items:
-            cls = getattr(item, "cls", None)
-            if cls is None or not issubclass(cls, unittest.TestCase):
-                continue
-            if markers.is_marked(item):
+            is_unittest = _is_unittest(item)
+            if markers.is_marked(item) and is_unittest:
                 self.problems.append(
                     f"{item.nodeid}: a unittest.TestCase cannot run on tiers, because pytest "
                     "cannot parametrize its methods. Make the class a plain one (no base "
                     f"class, assert statements), or remove @pytest.mark.{MARKER}."
                 )
-            elif markers.is_in(item.path, self._files):
+            elif markers.is_marked(item) and _parameter_of(item) is None and not self.problems:
+                self.problems.append(
+                    f"{item.nodeid}: @pytest.mark.{MARKER} was added when the test was collected "
+                    "already (on one parameter, or by a hook), too late to run it on tiers. Put "
+                    "it on the function, class or module, or name the file in `tests` of "
+                    "[tool.pytest-tiers]."
+                )
+            elif is_unittest and markers.is_in(item.path, self._files):
                 self._notes.append(
                     f"{_function_of(item)} is in `tests` of [tool.pytest-tiers], but a "
                     "unittest.TestCase cannot run on tiers: it runs as always."
@@ -198,14 +198,14 @@ class Collection:
             joined = settings[function].prompt
             trial = PlannedTrial(
                 prompt=joined or function,
-                case=f"{function.rpartition('::')[2]}[{case}]" if joined else case,
+                case=f"{function}[{case}]" if joined else case,
                 tier=parameter.tier,
                 sample=parameter.sample,
                 function=function,
                 case_in_function=case,
                 path=item.path,
                 settings=settings[function],
-                uses_tier_fixture="tier" in getattr(item, "fixturenames", ()),
+                uses_tier_fixture=_uses_tier(item),
             )
             named.append((item, trial))
         return named
@@ -246,6 +246,35 @@ class Collection:
             )
 
 
+def _asks_for_tier(
+    names: Iterable[str], found: Mapping[str, Sequence[pytest.FixtureDef[Any]]]
+) -> bool:
+    """Whether ``tier`` is our own fixture there, not a project's fixture or parameter."""
+    definitions = found.get("tier", ()) if "tier" in names else ()
+    return bool(definitions) and getattr(definitions[-1].func, "__module__", "") == _FIXTURES
+
+
+def _modules_of(item: pytest.Item) -> list[ModuleType | None]:
+    """The modules of a test and of its fixtures."""
+    info = getattr(item, "_fixtureinfo", None)
+    found = info.name2fixturedefs.values() if info is not None else ()
+    fixtures = [definition.func for definitions in found for definition in definitions]
+    names = {getattr(fixture, "__module__", "") for fixture in fixtures}
+    return [getattr(item, "module", None), *map(sys.modules.get, sorted(names))]
+
+
+def _uses_tier(item: pytest.Item) -> bool:
+    info = getattr(item, "_fixtureinfo", None)
+    return info is not None and _asks_for_tier(info.names_closure, info.name2fixturedefs)
+
+
+def _is_unittest(item: pytest.Item) -> bool:
+    # Where nobody has imported unittest, nobody has a test case of it.
+    unittest = sys.modules.get("unittest")
+    cls = getattr(item, "cls", None)
+    return unittest is not None and cls is not None and issubclass(cls, unittest.TestCase)
+
+
 def _parameter_of(item: pytest.Item) -> _Parameter | None:
     callspec = getattr(item, "callspec", None)
     value = callspec.params.get(PARAMETER) if callspec is not None else None
@@ -266,8 +295,10 @@ def _case_of(item: Any, own_id: str) -> str:
     for name, value in callspec.params.items():
         if name == PARAMETER:
             continue
-        numbered = re.compile(rf"(?<![^-]){re.escape(name)}{callspec.indices[name]}(?![^-])")
-        if numbered.search(case) and (digest := _digest(value)):
+        # The number itself: `callspec.indices` counts calls, not parameters, since pytest 9.
+        numbered = re.compile(rf"(?<![^-]){re.escape(name)}\d+(?![^-])")
+        found = numbered.search(case)
+        if found and found.group() != value and (digest := _digest(value)):
             case = numbered.sub(f"{name}:{digest}", case, count=1)
     return case
 
@@ -276,7 +307,7 @@ def _digest(value: Any) -> str | None:
     """A short hash of a parameter's value, the same in every run; None where there is none."""
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
@@ -284,19 +315,19 @@ def _digest(value: Any) -> str | None:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    if hasattr(value, "model_dump"):
+    if hasattr(type(value), "model_dump"):
         return value.model_dump(mode="json")
     if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
     if isinstance(value, enum.Enum | type):
         return repr(value)
     text = repr(value)
-    if re.search(r" at 0x[0-9a-f]+", text):
+    if re.search(r" at 0x[0-9a-f]+| id='\d+'", text):
         raise TypeError("its repr names an address, which changes from run to run")
     return text
 
 
-def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+def _in_order(items: list[pytest.Item], ladder: tuple[str, ...]) -> list[pytest.Item]:
     """The items with each prompt's trials together, at the place of its first, in our order."""
     prompts: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -307,16 +338,21 @@ def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
         if TRIAL not in item.stash:
             ordered.append(item)
         else:
-            ordered += _by_case(prompts.pop(item.stash[TRIAL].prompt, []))
+            ordered += _by_case(prompts.pop(item.stash[TRIAL].prompt, []), ladder)
     return ordered
 
 
-def _by_case(items: list[pytest.Item]) -> list[pytest.Item]:
-    """One prompt's items by case; inside a case pytest's own order is ladder, then sample."""
-    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+def _by_case(items: list[pytest.Item], ladder: tuple[str, ...]) -> list[pytest.Item]:
+    """One prompt's items by case, ladder and sample, however others shuffled them."""
+    cases: dict[str, int] = {}
     for item in items:
-        cases[item.stash[TRIAL].case].append(item)
-    return [item for case in cases.values() for item in case]
+        cases.setdefault(item.stash[TRIAL].case, len(cases))
+
+    def place(item: pytest.Item) -> tuple[int, int, int]:
+        trial = item.stash[TRIAL]
+        return cases[trial.case], ladder.index(trial.tier.name), trial.sample
+
+    return sorted(items, key=place)
 
 
 def _difference(one: TestSettings, other: TestSettings) -> str:

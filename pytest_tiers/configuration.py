@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import re
-import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,8 @@ class FileConfiguration:
 
 def find_table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
     """The nearest pyproject.toml with our table, from the folder ``start`` upwards."""
+    import tomllib
+
     for folder in (start, *start.parents):
         path = folder / "pyproject.toml"
         try:
@@ -131,6 +132,29 @@ class Place:
             raise self.wrong(f"expected true or false, got {_shown(value)}.")
         return value
 
+    def url(self, value: Any) -> str:
+        """The address of a server, or raise."""
+        text = self.text(value)
+        if not re.match(r"https?://[^/]", text):
+            raise self.wrong(f'expected a URL such as "https://host/v1", got {_shown(value)}.')
+        return text
+
+    def variable(self, value: Any) -> str:
+        """The name of an environment variable, or raise. Shows no key that stands there."""
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.text(value)):
+            raise self.wrong("expected the name of an environment variable, not the key itself.")
+        return str(value)
+
+    def patterns(self, value: Any) -> tuple[str, ...]:
+        """Patterns of paths relative to the file, or raise."""
+        patterns = self.texts(value)
+        for pattern in patterns:
+            try:
+                next(Path(os.devnull).glob(pattern), None)  # no folder: nothing is looked for
+            except (ValueError, NotImplementedError) as error:
+                raise self.wrong(f'"{pattern}" cannot be used: {error}.') from error
+        return patterns
+
     def texts(self, value: Any) -> tuple[str, ...]:
         """A list of texts, or raise."""
         if not isinstance(value, list | tuple):
@@ -138,20 +162,18 @@ class Place:
         return tuple(self.text(item) for item in value)
 
     def count(self, value: Any) -> int:
-        """A whole number from 1, as a number or as text; or raise."""
-        number: int | None = _as_number(value, int)
-        if number is None or number < 1:
+        """A whole number from 1, or raise."""
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self.wrong(f"expected a whole number from 1 up, got {_shown(value)}.")
-        return number
+        return value
 
     def fraction(self, value: Any, *, inclusive: bool = False) -> float:
-        """A number between 0 and 1, as a number or as text; or raise."""
-        number: float | None = _as_number(value, float)
-        inside = number is not None and (0 <= number <= 1 if inclusive else 0 < number < 1)
-        if number is None or not inside:
+        """A number between 0 and 1, or raise."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not (0 <= value <= 1 if inclusive else 0 < value < 1):
             ends = "from 0 to 1" if inclusive else "between 0 and 1 (both excluded)"
             raise self.wrong(f"expected a number {ends}, got {_shown(value)}.")
-        return number
+        return float(value)
 
     def rate(self, value: Any) -> float:
         """A number from 0 to 1, or raise."""
@@ -159,10 +181,8 @@ class Place:
 
     def money(self, value: Any) -> Decimal:
         """An amount of USD from 0 up, or raise."""
-        try:
-            amount = None if isinstance(value, bool) else Decimal(str(value))
-        except InvalidOperation:
-            amount = None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        amount = Decimal(str(value)) if is_number else None
         if amount is None or not amount.is_finite() or amount < 0:
             raise self.wrong(f"expected an amount in USD, 0 or more, got {_shown(value)}.")
         return amount
@@ -170,7 +190,9 @@ class Place:
 
 def nearest(word: str, valid: Iterable[str]) -> str:
     """The hint that names the nearest valid word, between two sentences of a message."""
-    found = difflib.get_close_matches(word, list(valid), n=1)
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, list(valid), n=1)
     return f'; did you mean "{found[0]}"?' if found else "."
 
 
@@ -205,17 +227,6 @@ def _check_names(at: Place, key: str, names: Iterable[str], tiers: Mapping[str, 
     for name in names:
         if name not in tiers:
             raise unknown_tier(at.key(key), name, tiers)
-
-
-def _as_number(value: Any, kind: Callable[[Any], Any]) -> Any:
-    """The value as ``kind``; None where it is neither a number nor text that reads as one."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = kind(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if isinstance(value, str) or number == value else None
 
 
 def _shown(value: Any) -> str:
@@ -303,7 +314,7 @@ _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "margin": Place.fraction,
     "confidence": Place.fraction,
     "cassettes": Place.text,
-    "tests": Place.texts,
+    "tests": Place.patterns,
     "replaces": Place.texts,
     "ignore": _ignore,
     "ignore_hosts": Place.texts,
@@ -314,8 +325,8 @@ _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
 
 _TIER_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "model": Place.text,
-    "base_url": Place.text,
-    "api_key_env": Place.text,
+    "base_url": Place.url,
+    "api_key_env": Place.variable,
     "params": Place.table,
     "drop_params": Place.texts,
     "rename_params": _renames,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 
-def nothing_tiered(tests: Iterable[tuple[str, ModuleType | None]], root: Path) -> str:
+def nothing_tiered(tests: Iterable[tuple[str, Sequence[ModuleType | None]]], root: Path) -> str:
     """What to say when ``--tiers`` finds nothing to run.
 
-    ``tests`` are names of test functions with their modules, ``root`` is the project's folder.
+    ``tests`` are names of test functions with the modules of each and of its fixtures, ``root``
+    is the project's folder.
     """
-    functions = list(dict.fromkeys(name for name, module in tests if _reaches_openai(module, root)))
+    found = (name for name, modules in tests if _reach_openai(modules, root))
+    functions = list(dict.fromkeys(found))
     how = (
         "Mark the tests that prompt a model with @pytest.mark.tiers, or name their files in "
         'pyproject.toml: [tool.pytest-tiers] tests = ["tests/llm/**"].'
@@ -26,9 +28,9 @@ def nothing_tiered(tests: Iterable[tuple[str, ModuleType | None]], root: Path) -
     return f"--tiers: no test here is tiered. These reach an OpenAI client:{listed}{more}\n{how}"
 
 
-def _reaches_openai(module: ModuleType | None, root: Path) -> bool:
-    """Whether a test module, or a module of the project that it imports, imports openai."""
-    waiting, seen = [module], set()
+def _reach_openai(modules: Sequence[ModuleType | None], root: Path) -> bool:
+    """Whether one of these modules, or one of the project that they import, imports openai."""
+    waiting, seen = list(modules), set()
     while waiting:
         current = waiting.pop()
         if current is None or current in seen or not _is_in_project(current, root):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 import os
@@ -13,7 +12,8 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from pytest_tiers.collection import SETTINGS, TRIAL, PlannedTrial
-from pytest_tiers.override.keys import PLACEHOLDER, VARIABLE
+from pytest_tiers.markers import MARKER
+from pytest_tiers.override.keys import NOT_NEEDED, PLACEHOLDER, VARIABLE
 from pytest_tiers.tiers import Tier
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Clients:
 
     def for_loop(self, tier: Tier) -> AsyncOpenAI:
         """The client for a tier's endpoint on the running event loop."""
-        clients = self._async.setdefault(asyncio.get_running_loop(), {})
+        from asyncio import get_running_loop
+
+        clients = self._async.setdefault(get_running_loop(), {})
         if tier.name not in clients:
             from openai import AsyncOpenAI
 
@@ -132,6 +134,13 @@ class TierHandle:
 def tier(request: pytest.FixtureRequest) -> TierHandle:
     """The model tier this trial runs on: name, model, params, client, calls, compare()."""
     item, stash = request.node, request.config.stash
+    if TRIAL not in item.stash:
+        pytest.fail(
+            f"{item.name} is not tiered: it reaches the fixture `tier` in a way that is not seen "
+            f"when tests are collected. Mark it with @pytest.mark.{MARKER}, or name `tier` among "
+            "its arguments.",
+            pytrace=False,
+        )
     settings = stash[SETTINGS]
     planned = item.stash[TRIAL]
     own = settings.default_tier if planned.tier.is_current else planned.tier
@@ -142,13 +151,18 @@ def tier(request: pytest.FixtureRequest) -> TierHandle:
 def _endpoint(tier: Tier) -> dict[str, Any]:
     if tier.base_url is None:
         return {"api_key": os.environ.get(VARIABLE) or PLACEHOLDER}
-    # The rewrite sets the tier's own key; the application's never goes there.
-    return {"api_key": PLACEHOLDER, "base_url": tier.base_url}
+    # The application's own key never goes there.
+    if tier.api_key_env is None:
+        return {"api_key": NOT_NEEDED, "base_url": tier.base_url}
+    return {
+        "api_key": os.environ.get(tier.api_key_env) or PLACEHOLDER,
+        "base_url": tier.base_url,
+    }
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    if hasattr(value, "model_dump"):
+    if hasattr(type(value), "model_dump"):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.findings import RunSummary
 from pytest_tiers.records import Trial
-from pytest_tiers.runner import Runner
 from pytest_tiers.settings import Settings
-from pytest_tiers.summary import summarise
+
+if TYPE_CHECKING:
+    from pytest_tiers.findings import RunSummary
+    from pytest_tiers.runner import Runner
 
 #: The key of xdist's ``workeroutput`` under which a worker hands over its notes.
 NOTES = "pytest_tiers_notes"
@@ -74,6 +74,8 @@ class Ledger:
         self._fold()
         if not self._trials or self._config.option.collectonly:
             return
+        from pytest_tiers.summary import summarise
+
         self.summary = summarise(
             self._trials.values(),
             self._settings,
@@ -149,6 +151,8 @@ class Ledger:
 
 def _commit(root: Path) -> str | None:
     """The commit that is checked out, None outside git."""
+    import subprocess
+
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         found = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],

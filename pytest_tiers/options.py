@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,10 +57,11 @@ def wants_placeholder(args: list[str], inipath: Path | None, rootpath: Path) -> 
         found = find_table(configuration_folder(inipath, rootpath))
     except ConfigurationError:
         return False  # reported when the settings are read
-    if found is not None and found[1].get("placeholder_key") is False:
-        return False
-    asked = any(arg.startswith("--tiers") for arg in args)
-    return asked or found is not None or (rootpath / "tiers.lock").exists()
+    if found is None:
+        asked = any(arg.startswith("--tiers") for arg in args)
+        return asked or (rootpath / "tiers.lock").exists()
+    table: Any = found[1]
+    return not isinstance(table, dict) or table.get("placeholder_key") is not False
 
 
 def configuration_folder(inipath: Path | None, rootpath: Path) -> Path:
@@ -95,7 +97,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ignore_hosts=file.ignore_hosts,
         prompts=file.prompts,
         known_tiers=tiers,
-        default_tier=tiers[file.flagship or (file.ladder or ("full",))[-1]],
+        default_tier=_default_tier(file, tiers),
         reports=tuple(map(_report, option.tiers_report)),
         placeholder_key=file.placeholder_key,
         config_file=file.path,
@@ -110,14 +112,22 @@ def _option(name: str) -> Place:
 def _asked(option: Any) -> dict[str, Any]:
     """The plain values that the command line gives."""
     checks: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
-        "samples": (_option("samples").count, option.tiers_samples),
-        "margin": (_option("margin").fraction, option.tiers_margin),
-        "confidence": (_option("confidence").fraction, option.tiers_confidence),
-        "max_cost": (_option("max-cost").money, option.tiers_max_cost),
-        "max_calls": (_option("max-calls").count, option.tiers_max_calls),
+        "samples": (_option("samples").count, _number(option.tiers_samples)),
+        "margin": (_option("margin").fraction, _number(option.tiers_margin)),
+        "confidence": (_option("confidence").fraction, _number(option.tiers_confidence)),
+        "max_cost": (_option("max-cost").money, _number(option.tiers_max_cost)),
+        "max_calls": (_option("max-calls").count, _number(option.tiers_max_calls)),
         "cassettes": (Path.cwd().joinpath, option.tiers_cassettes),
     }
     return {name: check(value) for name, (check, value) in checks.items() if value is not None}
+
+
+def _number(text: str | None) -> float | str | None:
+    """The number that a text is, else the text."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return None if text is None else kind(text)
+    return text
 
 
 def _named_tiers(text: str, known: Mapping[str, Tier]) -> tuple[dict[str, Tier], tuple[str, ...]]:
@@ -149,6 +159,12 @@ def _flagship(asked: str | None, file: FileConfiguration, ladder: tuple[str, ...
             f'"{asked}" is not on the ladder; it must be one of --tiers: {", ".join(ladder)}.'
         )
     return asked
+
+
+def _default_tier(file: FileConfiguration, tiers: Mapping[str, Tier]) -> Tier:
+    """The model of tests that ask for one by ``tier.model`` on `CURRENT`."""
+    names = (file.flagship, *reversed(file.ladder or ()), "full")
+    return next(tiers[name] for name in names if name and not tiers[name].is_current)
 
 
 def _record_mode(asked: str | None, comparison: bool) -> RecordMode:

@@ -30,7 +30,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    placeholder = early_config.stash[PLACEHOLDER] = PlaceholderKey()
+    placeholder = early_config.stash.setdefault(PLACEHOLDER, PlaceholderKey())
     if options.wants_placeholder(args, early_config.inipath, early_config.rootpath):
         placeholder.put()
 
@@ -38,7 +38,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", markers.DESCRIPTION)
     try:
-        config.stash[SESSION] = TierSession(config, config.stash[PLACEHOLDER])
+        # A conftest that loads us comes after the hook that makes the placeholder.
+        placeholder = config.stash.setdefault(PLACEHOLDER, PlaceholderKey())
+        config.stash[SESSION] = TierSession(config, placeholder)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -50,22 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, Any, Any
     return result
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(
-    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
-) -> Generator[None, Any, Any]:
-    result = yield
-    try:
-        config.stash[SESSION].arrange(session, items)
-    except ConfigurationError as error:
-        raise pytest.UsageError(str(error)) from None
-    return result
-
-
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    return config.stash[SESSION].attainable()
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[PLACEHOLDER].take_away()
     if SESSION in config.stash:
         config.stash[SESSION].close()

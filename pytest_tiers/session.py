@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.fixtures import CLIENTS, Clients
 from pytest_tiers.ledger import NOTES, Ledger
 from pytest_tiers.override.keys import PlaceholderKey
-from pytest_tiers.summary import PlannedPrompt, attainable
 
 #: The key of xdist's ``workerinput`` under which workers find the run's spending ledger.
 _SPENDING = "pytest_tiers_spending"
@@ -25,95 +26,102 @@ _PROBLEM = "pytest_tiers_problem"
 
 
 class TierSession:
-    """One pytest session; reads its settings when it is made.
+    """A plugin object: one pytest session; reads its settings when it is made.
 
     Raises ConfigurationError where the settings cannot be used.
     """
 
     def __init__(self, config: pytest.Config, placeholder: PlaceholderKey) -> None:
         self._config, self._placeholder = config, placeholder
+        self._resources = ExitStack()
         self.settings = options.read_settings(config)
         self._notes: list[str] = []
         self.collection = Collection(self.settings, self._notes)
         self.ledger = Ledger(config, self.settings, self._notes)
+        placeholder.is_allowed = self.settings.placeholder_key
         config.stash[SETTINGS] = self.settings
-        config.stash[CLIENTS] = Clients()
+        clients = config.stash[CLIENTS] = Clients()
+        self._resources.callback(clients.close)
+        # Registered later than pytest's own --lf and --ff, so our hooks see what these leave.
+        config.pluginmanager.register(self, "tiers-session")
         config.pluginmanager.register(self.ledger, "tiers-ledger")
         if config.pluginmanager.hasplugin("xdist"):
             config.pluginmanager.register(_ForWorkers(self), "tiers-workers")
 
-    @property
+    @cached_property
     def spending(self) -> Path:
         """The file in which all processes of the run count what they spend."""
         workerinput: dict[str, Any] = getattr(self._config, "workerinput", {})
-        if _SPENDING not in workerinput:
-            folder = self._config.stash.setdefault(_FOLDER, tempfile.TemporaryDirectory())
-            return Path(folder.name) / "spending.sqlite"
-        return Path(workerinput[_SPENDING])
+        if _SPENDING in workerinput:
+            return Path(workerinput[_SPENDING])
+        from tempfile import TemporaryDirectory
 
-    def arrange(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """Put the trials in order, and get ready to run them if there are any.
+        return Path(self._resources.enter_context(TemporaryDirectory()), "spending.sqlite")
 
-        Raises ConfigurationError for what was found wrong in collection.
-        """
-        config = self._config
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Put the trials in order when all other plugins are done, and get ready to run them."""
+        yield
         try:
             self.collection.arrange(session, items)
+            if self.collection.trials and not self._config.option.collectonly:
+                self._get_ready()
         except ConfigurationError as error:
-            if not hasattr(config, "workerinput"):
-                raise
+            if not hasattr(self._config, "workerinput"):
+                raise pytest.UsageError(str(error)) from None
             # A usage error in a worker would show as a crash: the controller says it instead.
-            config.workeroutput[_PROBLEM] = str(error)  # type: ignore[attr-defined]  # xdist adds it
+            self._config.workeroutput[_PROBLEM] = str(error)  # type: ignore[attr-defined]  # xdist adds it
             items.clear()
-        if not self.collection.trials or config.option.collectonly:
-            return
+
+    def pytest_collection_finish(self) -> None:
+        """From here on only trials see the placeholder."""
+        self._placeholder.take_away()
+
+    def _get_ready(self) -> None:
+        """Make the runner. Raises ConfigurationError for a missing key."""
         from pytest_tiers.budget import Budget
         from pytest_tiers.runner import Runner
 
         settings = self.settings
         runner = Runner(
-            config,
+            self._config,
             settings,
             self.collection.trials,
             self._placeholder,
             Budget(self.spending, settings.max_cost, settings.max_calls),
             self._notes,
         )
-        if not hasattr(config, "workerinput"):
-            runner.check_keys(dict(os.environ))
+        runner.check_keys(dict(os.environ))
         self.ledger.runner = runner
-        config.pluginmanager.register(runner, "tiers-runner")
+        self._config.pluginmanager.register(runner, "tiers-runner")
         runner.start()
 
-    def attainable(self) -> list[str]:
+    def pytest_report_collectionfinish(self) -> list[str]:
         """What this run can show at best: said before anything is paid."""
-        plan = self._plan()
-        if not self.settings.comparison or not self.settings.ladder.candidates or not plan:
+        option = self._config.option
+        trials = {trial.prompt: trial for trial in self.collection.trials}
+        compares = self.settings.comparison and self.settings.ladder.candidates
+        if not trials or not compares or option.collectonly or self._config.get_verbosity() < 0:
             return []
         from pytest_tiers.reports.terminal import attainable_line
+        from pytest_tiers.summary import PlannedPrompt, attainable
 
-        best = attainable(plan, self.settings.margin, self.settings.confidence)
-        line = attainable_line(
-            **dataclasses.asdict(best), margin=self.settings.margin, samples=self.settings.samples
-        )
-        return [f"tiers: {line}"]
-
-    def _plan(self) -> list[PlannedPrompt]:
-        trials = {trial.prompt: trial for trial in self.collection.trials}
-        return [
+        settings = self.settings
+        plan = [
             PlannedPrompt(trial.cases, trial.settings.samples, trial.settings.margin)
             for trial in trials.values()
         ]
+        best = attainable(plan, settings.margin, settings.confidence)
+        line = attainable_line(
+            **dataclasses.asdict(best), margin=settings.margin, samples=settings.samples
+        )
+        return [f"tiers: {line}"]
 
     def close(self) -> None:
         """Give back what the session holds."""
-        self._config.stash[CLIENTS].close()
-        if (folder := self._config.stash.get(_FOLDER, None)) is not None:
-            folder.cleanup()
-
-
-#: The temporary folder of the spending ledger.
-_FOLDER = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
+        self._resources.close()
 
 
 class _ForWorkers:
