@@ -381,7 +381,7 @@ def test_an_everyday_run_fails_what_is_missed(project: pytest.Pytester, report: 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["by-marker", "by-option"])
 def test_rerun_plugins_do_not_run_a_trial_again(
-    project: pytest.Pytester, server: OpenAIServer, report: Report, marked: bool
+    project: pytest.Pytester, server: OpenAIServer, marked: bool
 ) -> None:
     server.answer = lambda _: Reply(status=400)
     project.makepyfile(
@@ -402,9 +402,7 @@ def test_rerun_plugins_do_not_run_a_trial_again(
             assert len(untiered) == 2
         """
     )
-    result = project.runpytest(
-        "--tiers=full", "--tiers-report=out.json", *([] if marked else ["--reruns=1"])
-    )
+    result = project.runpytest("--tiers=full", *([] if marked else ["--reruns=1"]))
     assert result.parseoutcomes() == {"unsupported": 1, "rerun": 1, "passed": 1}
     assert server.calls == {"full-model": 1}
     result.stdout.fnmatch_lines(["tiers: Trials are not run again*"])
