@@ -124,8 +124,7 @@ class Collection:
                 f"comparison: {_HOW_TO_KEEP_OUT}."
             )
             return
-        if PARAMETER not in metafunc.fixturenames:
-            metafunc.fixturenames.append(PARAMETER)
+        metafunc.fixturenames.append(PARAMETER)
         metafunc.parametrize(
             PARAMETER,
             [pytest.param(value, id=value.id) for value in self._parameters(settings)],
@@ -315,8 +314,8 @@ def _digest(value: Any) -> str | None:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    if hasattr(type(value), "model_dump"):
-        return value.model_dump(mode="json")
+    if (dump := getattr(type(value), "model_dump", None)) is not None:
+        return dump(value, mode="json")
     if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
     if isinstance(value, enum.Enum | type):

@@ -49,7 +49,9 @@ class Clients:
         if tier.name not in clients:
             from openai import AsyncOpenAI
 
-            clients[tier.name] = AsyncOpenAI(**_endpoint(tier))
+            # Nobody closes it before its loop ends: it keeps no connection open.
+            headers = {"Connection": "close"}
+            clients[tier.name] = AsyncOpenAI(**_endpoint(tier), default_headers=headers)
         return clients[tier.name]
 
     def close(self) -> None:
@@ -163,6 +165,6 @@ def _endpoint(tier: Tier) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    if hasattr(type(value), "model_dump"):
-        return value.model_dump(mode="json")
+    if (dump := getattr(type(value), "model_dump", None)) is not None:
+        return dump(value, mode="json")
     raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -117,9 +117,14 @@ def _asked(option: Any) -> dict[str, Any]:
         "confidence": (_option("confidence").fraction, _number(option.tiers_confidence)),
         "max_cost": (_option("max-cost").money, _number(option.tiers_max_cost)),
         "max_calls": (_option("max-calls").count, _number(option.tiers_max_calls)),
-        "cassettes": (Path.cwd().joinpath, option.tiers_cassettes),
+        "cassettes": (_path, option.tiers_cassettes),
     }
     return {name: check(value) for name, (check, value) in checks.items() if value is not None}
+
+
+def _path(text: Any) -> Path:
+    """A path, relative to where pytest was called."""
+    return Path.cwd() / str(text)
 
 
 def _number(text: str | None) -> float | str | None:

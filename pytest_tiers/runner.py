@@ -178,12 +178,13 @@ class Runner:
         try:
             hook.pytest_runtest_logstart(**where)
             runtestprotocol(item, nextitem=nextitem)
-            hook.pytest_runtest_logfinish(**where)
         finally:
             self._router.active = None
+            self._router.item_is_running = False
             self._placeholder.take_away()
             judged = item.stash.get(JUDGED, None)
             active.tape.finish(complete=judged is not None and judged.outcome != "error")
+        hook.pytest_runtest_logfinish(**where)
         return True
 
     def _warn_of_reruns(self, item: pytest.Item) -> None:
@@ -241,7 +242,7 @@ class Runner:
         call: pytest.CallInfo[Any],
     ) -> Trial:
         planned = item.stash[TRIAL]
-        outcome, reason = judge(_end(report), _message(call), self._evidence(item, active))
+        outcome, reason = judge(_end(report), _message(call), self._evidence(item, active, call))
         case = (planned.prompt, planned.case)
         called = any(made.left_alone is None for made in active.calls)
         if called:
@@ -275,9 +276,15 @@ class Runner:
             },
         )
 
-    def _evidence(self, item: pytest.Item, active: ActiveTrial) -> WireEvidence:
+    def _evidence(
+        self, item: pytest.Item, active: ActiveTrial, call: pytest.CallInfo[Any]
+    ) -> WireEvidence:
         """The wire's evidence, and the answers that the trial got from a shared fixture."""
         wire = active.wire
+        if not wire.errors and call.excinfo is not None:
+            # A shared fixture fails in each of its tests with what the first one was refused.
+            refused = [call.excinfo.value] if isinstance(call.excinfo.value, CallRefused) else []
+            wire = dataclasses.replace(wire, errors=tuple(map(str, refused)))
         fixtures = getattr(item, "fixturenames", ())
         shared = sorted(self._router.shared_answers.intersection(fixtures))
         reasons = tuple(map(shared_fixture_reason, shared))

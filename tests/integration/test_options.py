@@ -98,6 +98,14 @@ def test_a_bad_file_is_a_usage_error_that_names_it(pytester: pytest.Pytester, ta
     assert str(file) in said(pytester.runpytest())
 
 
+def test_a_file_that_is_no_toml_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    file = pytester.makepyprojecttoml("[tool.pytest-tiers")
+    inner = pytester.mkdir("inner")  # else pytest itself reads the file, and complains
+    (inner / "pytest.ini").write_text("[pytest]\n")
+    shown = said(pytester.runpytest("--rootdir=inner", "-c", "inner/pytest.ini", "inner"))
+    assert f"{file}: not valid TOML" in shown
+
+
 def test_a_table_that_is_no_table_is_a_usage_error(pytester: pytest.Pytester) -> None:
     pytester.makepyprojecttoml("[tool]\npytest-tiers = 3")
     assert "expected a table" in said(pytester.runpytest())

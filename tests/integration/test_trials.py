@@ -124,6 +124,44 @@ def test_tests_of_the_configuration_need_no_marker(
     assert "test_plain" in found
 
 
+def test_what_the_tier_fixture_tells(
+    project: pytest.Pytester, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-developer")
+    project.makepyprojecttoml(
+        """
+        [tool.pytest-tiers.tiers.nano]
+        params = { seed = 7 }
+        """
+    )
+    project.makepyfile(
+        test_it="""
+        import pytest
+        clients = []
+
+        @pytest.mark.tiers(samples=2)
+        def test_it(tier):
+            assert tier.name in ("nano", "full")
+            assert tier.params == ({"seed": 7} if tier.name == "nano" else {})
+            assert tier.calls == ()
+            clients.append(tier.client)
+            reply = tier.client.responses.create(model=tier.model, input=f"sample {tier.sample}")
+            assert reply.output_text == "OK"
+            (call,) = tier.calls
+            assert (call.model, call.tokens.output) == (tier.model, 1)
+            assert call.cost_usd > 0
+            assert call.seconds >= 0
+
+        def test_one_client_for_each_tier():
+            assert clients[0] is clients[1] is not clients[2] is clients[3]
+        """
+    )
+    project.runpytest("--tiers=nano,full").assert_outcomes(passed=5)
+    sent = [(request.json["model"], request.json.get("seed")) for request in server.requests]
+    assert sent == [("gpt-5.4-nano", 7)] * 2 + [("gpt-5.4", None)] * 2
+
+
 def test_a_projects_own_tier_fixture_is_left_alone(
     pytester: pytest.Pytester, report: Report
 ) -> None:
@@ -273,6 +311,39 @@ def test_it(case, extra):
     project.runpytest(*COMPARE).assert_outcomes(passed=6)
     assert sorted(cases(report())) == sorted(before)
     assert all(trial["replayed"] for trial in report()["trials"])
+
+
+def test_values_of_every_kind_have_a_lasting_name(
+    pytester: pytest.Pytester, report: Report
+) -> None:
+    def names(order: slice) -> list[str]:
+        pytester.makepyfile(
+            test_it=f"""
+import enum, pathlib, pydantic, pytest
+
+class Team(enum.Enum):
+    BILLING = 1
+
+class Order(pydantic.BaseModel):
+    number: int
+
+VALUES = [
+    {{"team": Team.BILLING}}, {{"kind": int}}, Order(number=3), {{"b", "a"}}, pathlib.Path("a"),
+    (1, None, 2.5), {{"lone": "\\ud83d"}},
+]
+
+@pytest.mark.tiers
+@pytest.mark.parametrize("value", VALUES[{order.start}:{order.stop}:{order.step}])
+def test_it(value): ...
+"""
+        )
+        pytester.runpytest(*COMPARE)
+        return cases(report())
+
+    forwards = names(slice(None, None, 1))
+    assert len(set(forwards)) == 7
+    assert all(name.startswith("value:") for name in forwards)
+    assert sorted(names(slice(None, None, -1))) == sorted(forwards)
 
 
 def test_long_texts_that_pytest_numbers_have_a_lasting_name_too(

@@ -73,17 +73,15 @@ def test_a_trial_that_every_worker_runs_is_one_trial(
     project: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
     project.makepyfile(test_it=TESTS)
-    each = (*COMPARE, "-n2", "--dist=each")
-    project.runpytest_subprocess(*each).assert_outcomes(passed=22)
-    assert len(report()["trials"]) == 10
+    project.runpytest_subprocess(*COMPARE, "-n2", "--dist=each").assert_outcomes(passed=22)
+    by_workers = report()
+    assert len(by_workers["trials"]) == 10
     project.runpytest(*COMPARE, "--tiers-cassettes=serial").assert_outcomes(passed=11)
     assert cassettes(project.path / "cassettes") == cassettes(project.path / "serial")
 
     server.stop()
-    project.runpytest_subprocess(*each).assert_outcomes(passed=22)
-    by_workers = verdicts(report())
     project.runpytest(*COMPARE).assert_outcomes(passed=11)
-    assert by_workers == verdicts(report())
+    assert verdicts(report()) == verdicts(by_workers)
 
 
 def test_a_usage_error_of_the_workers_is_said_once(project: pytest.Pytester) -> None:
