@@ -81,7 +81,9 @@ def test_a_trial_that_every_worker_runs_is_one_trial(
 
     server.stop()
     project.runpytest(*COMPARE).assert_outcomes(passed=11)
-    assert verdicts(report()) == verdicts(by_workers)
+    # Two workers measured each call; which of the two times was kept is chance.
+    for ours, theirs in zip(report()["prompts"], by_workers["prompts"], strict=True):
+        assert ours["comparisons"] == theirs["comparisons"]
 
 
 def test_a_usage_error_of_the_workers_is_said_once(project: pytest.Pytester) -> None:
