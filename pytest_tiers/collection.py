@@ -19,11 +19,9 @@ from typing import Any
 import pytest
 
 from pytest_tiers import markers
-from pytest_tiers.discovery import nothing_tiered
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.markers import MARKER, TestSettings
 from pytest_tiers.settings import Settings
-from pytest_tiers.statistics import cases_needed
 from pytest_tiers.tiers import Tier
 
 #: What this run was asked to do.
@@ -151,8 +149,12 @@ class Collection:
         self._check_joined(trial for _, trial in named)
         is_partial = session.testsfailed or session.config.getoption("lf", default=False)
         if self.settings.comparison and not self._has_found_any and not is_partial:
+            from pytest_tiers.discovery import nothing_tiered
+
             tests = [(_function_of(item), _modules_of(item)) for item in items]
             raise ConfigurationError(nothing_tiered(tests, session.config.rootpath))
+        if not named:
+            return
         for item, trial in self._with_plan(named):
             item.stash[TRIAL] = trial
             self.trials.append(trial)
@@ -225,6 +227,8 @@ class Collection:
     def _with_plan(
         self, named: list[tuple[pytest.Item, PlannedTrial]]
     ) -> Iterator[tuple[pytest.Item, PlannedTrial]]:
+        from pytest_tiers.statistics import cases_needed
+
         cases: dict[str, set[str]] = defaultdict(set)
         prompts_of: dict[str, dict[str, float]] = defaultdict(dict)
         for _, trial in named:

@@ -43,8 +43,6 @@ class FileConfiguration:
 
 def find_table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
     """The nearest pyproject.toml with our table, from the folder ``start`` upwards."""
-    import tomllib
-
     for folder in (start, *start.parents):
         path = folder / "pyproject.toml"
         try:
@@ -54,6 +52,8 @@ def find_table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
         # Most projects do not use us: do not parse their file to learn that.
         if b"pytest-tiers" not in raw:
             continue
+        import tomllib
+
         try:
             table = tomllib.loads(raw.decode()).get("tool", {}).get("pytest-tiers")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.records import Trial
 from pytest_tiers.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_tiers.findings import RunSummary
+    from pytest_tiers.records import Trial
     from pytest_tiers.runner import Runner
 
 #: The key of xdist's ``workeroutput`` under which a worker hands over its notes.
@@ -56,6 +56,8 @@ class Ledger:
         """Take in a trial, from whichever process it comes."""
         plain = getattr(report, "pytest_tiers", None)
         if plain is not None:
+            from pytest_tiers.records import Trial
+
             trial = Trial.from_builtins(plain)
             self._trials[trial.nodeid] = trial
             if report.failed:
@@ -88,10 +90,12 @@ class Ledger:
         self._write_reports(session, self.summary)
 
     def _fold(self) -> None:
+        roots = {Path(trial.file) for trial in self._trials.values() if trial.file}
+        if self.runner is None and not roots:
+            return
         from pytest_tiers.cassettes.library import Library
 
         library = self.runner.library if self.runner is not None else Library()
-        roots = {Path(trial.file) for trial in self._trials.values() if trial.file}
         self.notes += library.fold(sorted(roots))
 
     def _is_selection(self) -> bool:

@@ -20,6 +20,7 @@ class EchoServer:
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.bodies: list[bytes] = []
+        self.authorizations: list[str | None] = []
         self.statuses: list[int] = []
         self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
@@ -66,6 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         owner.requests.append(f"{self.command} {self.path}")
         owner.bodies.append(body)
+        owner.authorizations.append(self.headers.get("Authorization"))
         said = {"number": len(owner.requests), "path": self.path, "body": body.decode("latin-1")}
         answer = json.dumps(said).encode()
         self.send_response(owner.statuses.pop(0) if owner.statuses else 200)

@@ -35,6 +35,12 @@ def test_ask(text):
     assert ask(text) == "OK"
 """
 
+OWN_CLIENT = """
+def test_own_client(tier):
+    reply = tier.client.responses.create(model=tier.model, input="q")
+    assert reply.output_text == "OK"
+"""
+
 
 @pytest.fixture
 def production(
@@ -127,13 +133,7 @@ def test_current_is_a_tier_of_a_comparison_too(
 def test_a_test_with_the_tier_fixture_replays_the_flagships_answer(
     production: pytest.Pytester, server: OpenAIServer
 ) -> None:
-    production.makepyfile(
-        test_it="""
-        def test_own_client(tier):
-            reply = tier.client.responses.create(model=tier.model, input="q")
-            assert reply.output_text == "OK"
-        """
-    )
+    production.makepyfile(test_it=OWN_CLIENT)
     production.runpytest("--tiers=nano,full").assert_outcomes(passed=2)
     server.stop()
     production.runpytest().assert_outcomes(passed=1)
@@ -142,13 +142,7 @@ def test_a_test_with_the_tier_fixture_replays_the_flagships_answer(
 def test_a_test_with_the_tier_fixture_can_be_recorded_on_current(
     production: pytest.Pytester, server: OpenAIServer
 ) -> None:
-    production.makepyfile(
-        test_it="""
-        def test_own_client(tier):
-            reply = tier.client.responses.create(model=tier.model, input="q")
-            assert reply.output_text == "OK"
-        """
-    )
+    production.makepyfile(test_it=OWN_CLIENT)
     # Its model has a server of its own, and no api_key_env: no key is needed.
     production.runpytest("--tiers-record=once", "--tiers-max-calls=9").assert_outcomes(passed=1)
     assert server.calls == {"full-model": 1}

@@ -102,3 +102,33 @@ def ask(text):
     return dict(session.cookies) == {{"session": "abc"}}
 """
     run_one(project, "--tiers=nano", app=app).assert_outcomes(passed=1)
+
+
+def test_a_password_goes_to_the_service_and_into_no_file(
+    project: pytest.Pytester, echo: EchoServer
+) -> None:
+    app = f"""
+import asyncio
+import aiohttp, httpx, requests
+
+url = "{echo.at("shop.example.com")}/orders"
+
+async def over_aiohttp(in_session, in_call):
+    async with aiohttp.ClientSession(**in_session) as session:
+        async with session.get(url, **in_call) as answer:
+            return (await answer.json())["number"]
+
+def ask(text):
+    auth = {{"auth": aiohttp.BasicAuth("me", "open sesame")}}
+    return [
+        asyncio.run(over_aiohttp(auth, {{}})),
+        asyncio.run(over_aiohttp({{}}, auth)),
+        httpx.get(url, auth=("me", "open sesame")).json()["number"],
+        requests.get(url, auth=("me", "open sesame")).json()["number"],
+    ] == [1, 2, 3, 4]
+"""
+    run_one(project, "--tiers=nano", app=app).assert_outcomes(passed=1)
+    assert echo.authorizations == ["Basic bWU6b3BlbiBzZXNhbWU="] * 4
+    run_one(project, "--tiers=nano", "-p", "tests.no_network").assert_outcomes(passed=1)
+    (file,) = (project.path / "cassettes").rglob("*.yaml")
+    assert "bWU6b3BlbiBzZXNhbWU=" not in file.read_text()

@@ -181,6 +181,31 @@ def test_answer(request):
     assert all("answer" in trial["reason"] for trial in report()["trials"])
 
 
+def test_a_wider_fixture_that_an_untiered_test_set_up_counts_too(
+    project: pytest.Pytester,
+    server: OpenAIServer,
+    report: Report,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-application")
+    project.makepyfile(
+        test_it=SHARED.format(scope="session")
+        + """
+def test_untiered(answer):
+    assert answer == "OK"
+
+@pytest.mark.tiers
+def test_answer(answer):
+    assert answer
+"""
+    )
+    project.runpytest(*COMPARE)
+    assert texts(server) == [("gpt-5.4", "from the fixture")]
+    assert outcomes(report()) == ["error", "error"]
+    assert all('fixture "answer"' in trial["reason"] for trial in report()["trials"])
+
+
 def test_a_function_scoped_fixtures_call_belongs_to_the_trial(
     project: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
@@ -297,6 +322,40 @@ def test_the_application_under_test_on_loopback_runs_and_is_not_recorded(
     assert len(server.requests) == 1
     (file,) = (project.path / "cassettes").rglob("*.yaml")
     assert str(echo.port) not in file.read_text()
+
+
+def test_an_application_under_test_with_a_models_path_runs_too(
+    project: pytest.Pytester, echo: EchoServer
+) -> None:
+    app = f"""
+import asyncio
+import aiohttp, httpx, requests
+
+asked = {{"model": "of-the-application", "messages": []}}
+url = "{echo.url}/v1/chat/completions"
+
+async def over_async_httpx():
+    async with httpx.AsyncClient() as client:
+        return (await client.post(url, json=asked)).json()["body"]
+
+async def over_aiohttp():
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url, json=asked) as answer:
+            return (await answer.json())["body"]
+
+def ask(text):
+    bodies = [
+        httpx.post(url, json=asked).json()["body"],
+        requests.post(url, json=asked).json()["body"],
+        asyncio.run(over_async_httpx()),
+        asyncio.run(over_aiohttp()),
+    ]
+    return all("of-the-application" in body for body in bodies)
+"""
+    for times in (1, 2):
+        run_one(project, "--tiers=nano", app=app).assert_outcomes(passed=1)
+        assert len(echo.requests) == 4 * times
+    assert not list(project.path.rglob("*.yaml"))
 
 
 def test_ignored_hosts_are_not_recorded(

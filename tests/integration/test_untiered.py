@@ -200,15 +200,18 @@ print(sorted(set({HEAVY!r}) & (set(sys.modules) - before)))
 def test_a_session_without_trials_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     # pytest and coverage import these themselves
     heavy = {*HEAVY} - {"difflib", "sqlite3", "subprocess", "tomllib", "unittest"}
-    pytester.makepyfile(
+    pytester.makeconftest(
         f"""
         import sys
 
-        def test_it():
-            assert sorted({heavy!r} & set(sys.modules)) == []
+        def pytest_unconfigure():
+            print("heavy:", sorted({heavy!r} & set(sys.modules)))
         """
     )
+    pytester.makepyfile("def test_it(): ...")
     plugins = ("no:asyncio", "no:anyio", "no:cov", "no:pytest_cov", "no:hypothesispytest",
                "no:xdist", "no:xdist.looponfail", "no:rerunfailures")  # fmt: skip
     args = [arg for name in plugins for arg in ("-p", name)]
-    pytester.runpytest_subprocess(*args).assert_outcomes(passed=1)
+    result = pytester.runpytest_subprocess(*args)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["heavy: []"])

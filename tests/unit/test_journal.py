@@ -396,6 +396,32 @@ def test_a_cassette_that_cannot_be_written_keeps_the_journal(file: CassetteFile)
     assert answers(folded(file).recordings["c", 1]) == ["A"]
 
 
+def test_a_cassette_that_cannot_be_replaced_stays_as_it_was(
+    file: CassetteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(file, called(0, "q", "old"), DONE)
+    folded(file)
+    run(file, called(0, "q", "new"), DONE)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        (problem,) = fold(file.root)
+    assert problem.startswith("No space left on device")
+    assert answers(format.load(file.path).recordings["c", 1]) == ["old"]
+    assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
+    assert answers(folded(file).recordings["c", 1]) == ["new"]
+
+
+def test_a_folder_that_cannot_be_locked_is_said(file: CassetteFile) -> None:
+    run(file, called(0, "q", "A"), DONE)
+    (file.root / FOLDER / "fold.lock").mkdir()
+    (problem,) = fold(file.root)
+    assert f"New answers are kept in {file.root / FOLDER}." in problem
+
+
 def test_after_the_end_of_the_run_nothing_is_journalled(file: CassetteFile) -> None:
     library = Library()
     library.open_journal(file)
