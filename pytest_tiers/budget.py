@@ -20,13 +20,14 @@ _LEDGER_TIMEOUT = 60.0
 class Spending:
     """What a run has spent so far, in USD; ``unpriced`` of the ``calls`` have no known cost.
 
-    ``reserved`` is what calls under way may cost at most; ``calls`` includes them.
+    ``reserved`` is what the calls ``under_way`` may cost at most; ``calls`` includes them.
     """
 
     spent: Decimal
     reserved: Decimal
     calls: int
     unpriced: int
+    under_way: int
 
 
 class Budget:
@@ -100,11 +101,13 @@ class Budget:
             committed = so_far.spent + so_far.reserved
             if committed + usd <= self._max_cost:
                 return
+            fits_alone = so_far.spent + usd <= self._max_cost
             enough = (2 * (committed + usd)).quantize(Decimal("0.01"), ROUND_CEILING)
         raise BudgetReached(
             f"{what} was not made: it could cost up to ${usd:.6f}, and of the limit of "
             f"${plain(self._max_cost)} ${so_far.spent:.6f} is spent and ${so_far.reserved:.6f} "
-            f"reserved for calls under way. Raise it with --tiers-max-cost={enough}."
+            f"reserved for calls under way. Raise it with --tiers-max-cost={enough}.",
+            may_fit_later=fits_alone,
         )
 
     @contextmanager
@@ -130,7 +133,7 @@ def _spending(ledger: sqlite3.Connection) -> Spending:
     under_way = [usd for (usd,) in ledger.execute("SELECT usd FROM reserved")]
     with localcontext(EXACT):
         reserved = sum((Decimal(usd) for usd in under_way if usd is not None), Decimal(0))
-    return Spending(Decimal(spent), reserved, calls + len(under_way), unpriced)
+    return Spending(Decimal(spent), reserved, calls + len(under_way), unpriced, len(under_way))
 
 
 def _take(ledger: sqlite3.Connection, key: str) -> Decimal | None:

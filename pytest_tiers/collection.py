@@ -37,6 +37,10 @@ _HOW_TO_KEEP_OUT = f"remove @pytest.mark.{MARKER}, or take its file out of `test
 PARAMETER = "_tiers_trial"
 
 
+#: Function, case, tier, sample.
+TrialKey = tuple[str, str, str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedTrial:
     """One pytest item as a trial.
@@ -58,6 +62,11 @@ class PlannedTrial:
     uses_tier_fixture: bool
     cases: int = 0
     reachable: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def key(self) -> TrialKey:
+        """What no other trial of the session has: function, case, tier, sample."""
+        return self.function, self.case_in_function, self.tier.name, self.sample
 
     @property
     def in_test(self) -> str:

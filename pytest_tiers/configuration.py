@@ -36,6 +36,7 @@ class FileConfiguration:
     replaces: tuple[str, ...] = ()
     ignore: tuple[IgnoreRule, ...] = ()
     ignore_hosts: tuple[str, ...] = ()
+    max_in_flight: int | None = None
     placeholder_key: bool = True
     tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
     prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
@@ -318,6 +319,7 @@ _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "replaces": Place.texts,
     "ignore": _ignore,
     "ignore_hosts": Place.texts,
+    "max_in_flight": Place.count,
     "placeholder_key": Place.flag,
     "tiers": _tiers,
     "prompts": _prompts,

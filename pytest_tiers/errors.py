@@ -8,6 +8,7 @@ CallRefused             a call that was not made, and the trial that wanted it i
 ├── MissingKey          the call would go out without a real API key
 ├── BudgetReached       the call could pass the cost or call limit, or cannot be priced
 ├── TierStopped         this tier answered "model not found", 401 or 403 before
+├── RunEnded            the session was interrupted: nothing more is paid for
 └── SharedFixtureCall   a fixture wider than one test called a model
 """
 
@@ -49,11 +50,22 @@ class MissingKey(CallRefused):
 
 
 class BudgetReached(CallRefused):
-    """The call could pass the cost or call limit, or cannot be priced under a cost limit."""
+    """The call could pass the cost or call limit, or cannot be priced under a cost limit.
+
+    ``may_fit_later``: it fits when calls under way turn out to cost less than was reserved.
+    """
+
+    def __init__(self, reason: str, *, may_fit_later: bool = False) -> None:
+        super().__init__(reason)
+        self.may_fit_later = may_fit_later
 
 
 class TierStopped(CallRefused):
     """An earlier answer said that this tier cannot be used at all (no such model, 401, 403)."""
+
+
+class RunEnded(CallRefused):
+    """A call that was to be made ahead of its trial when the session was interrupted."""
 
 
 class SharedFixtureCall(CallRefused):

@@ -81,7 +81,7 @@ def read_settings(config: pytest.Config) -> Settings:
     asked = _asked(option)
     of_file = {
         name: value
-        for name in ("samples", "margin", "confidence", "cassettes")
+        for name in ("samples", "margin", "confidence", "cassettes", "max_in_flight")
         if (value := getattr(file, name)) is not None
     }
     return Settings(

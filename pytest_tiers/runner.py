@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import defaultdict
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher
 from pytest_tiers.cassettes.names import CassetteFile, cassette_file
 from pytest_tiers.cassettes.scrub import Scrubber
-from pytest_tiers.cassettes.tape import Tape, TapeLabel
+from pytest_tiers.cassettes.tape import Ahead, Tape, TapeLabel
 from pytest_tiers.cassettes.transports import patched
-from pytest_tiers.collection import TRIAL, PlannedTrial
+from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey
 from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
 from pytest_tiers.fixtures import ACTIVE
 from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
-from pytest_tiers.override.active import ActiveTrial, CallRules
+from pytest_tiers.override.active import ActiveTrial, CallRules, Lead
+from pytest_tiers.override.charges import Till
+from pytest_tiers.override.fan_out import FanOut, Follower
+from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
 from pytest_tiers.records import Trial
@@ -44,6 +48,8 @@ class Runner:
         placeholder: PlaceholderKey,
         budget: Budget,
         notes: list[str],
+        *,
+        fans_out: bool,
     ) -> None:
         self._notes = notes
         self._config, self._settings, self._placeholder = config, settings, placeholder
@@ -55,14 +61,20 @@ class Runner:
         base_urls = [tier.base_url for tier in tiers if tier.base_url]
         self._router = TrialRouter(base_urls, settings.ignore_hosts)
         self._matcher = Matcher(settings.ignore, self._normalise)
+        till = Till(budget, Gates(_share(config, settings.max_in_flight)))
         self._rules = CallRules(
             replaces=settings.replaces,
             root=config.rootpath,
             is_test_file=self._is_test_file,
-            budget=budget,
-            stopped={},
-            largest_use={},
+            till=till,
         )
+        self._fan_out = FanOut(till)
+        self._fans_out = fans_out and settings.comparison and settings.record != "none"
+        #: The trials of each case that have not begun, in order.
+        self._to_come: dict[tuple[str, str], list[PlannedTrial]] = defaultdict(list)
+        for trial in trials:
+            self._to_come[trial.function, trial.case_in_function].append(trial)
+        self._aheads: dict[TrialKey, Ahead] = {}
         self._cases_with_calls: set[tuple[str, str]] = set()
         self._patches = contextlib.ExitStack()
         self._warned_of_reruns = False
@@ -87,6 +99,7 @@ class Runner:
 
     def stop(self) -> None:
         """Leave the HTTP libraries as they were."""
+        self._notes += self._fan_out.close()
         self._patches.close()
         self.library.close()
         self._notes += [
@@ -129,7 +142,29 @@ class Runner:
             return cassette is not None and key in cassette.recordings
         return True  # a damaged cassette is never recorded over unasked
 
-    def _tape(self, trial: PlannedTrial) -> Tape:
+    def _lead(self, trial: PlannedTrial) -> Lead | None:
+        """Who asks for the case's other trials, if any."""
+        if not self._fans_out:
+            return None
+        case = (trial.function, trial.case_in_function)
+        return self._fan_out.lead(case, trial.prompt, lambda: self._followers(case, trial))
+
+    def _followers(self, case: tuple[str, str], first: PlannedTrial) -> list[Follower]:
+        """The case's trials to come that will ask what the first asks."""
+        followers = []
+        for trial in self._to_come[case]:
+            if self._settings.record == "once" and self._is_replayed(trial):
+                continue
+            if not _asks_like(first, trial):
+                continue
+            ahead = self._aheads[trial.key] = Ahead()
+            tape = self._tape(trial, feeds=ahead)
+            followers.append(Follower(trial.tier, trial.prompt, ahead, tape))
+        return followers
+
+    def _tape(
+        self, trial: PlannedTrial, *, ahead: Ahead | None = None, feeds: Ahead | None = None
+    ) -> Tape:
         file = self._files[trial.function, trial.tier.name]
         others = []
         if trial.tier.is_current:
@@ -149,6 +184,8 @@ class Runner:
             self._matcher,
             Scrubber(filter(None, key_variables)),
             [other for other in others if other is not None],
+            ahead=ahead,
+            feeds=feeds,
         )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -172,7 +209,10 @@ class Runner:
         self._warn_of_reruns(item)
         trial = item.stash[TRIAL]
         self._placeholder.put()
-        active = ActiveTrial(trial.tier, trial.prompt, self._tape(trial), self._rules)
+        self._to_come[trial.function, trial.case_in_function].remove(trial)
+        ahead = self._aheads.pop(trial.key, None)
+        tape = self._tape(trial, ahead=ahead)
+        active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules, self._lead(trial))
         item.stash[ACTIVE] = self._router.active = active
         hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
         try:
@@ -184,6 +224,8 @@ class Runner:
             self._placeholder.take_away()
             judged = item.stash.get(JUDGED, None)
             active.tape.finish(complete=judged is not None and judged.outcome != "error")
+            asked = bool(active.calls) and not active.out_of_budget
+            self._fan_out.ended(trial.prompt, active.said, ahead, asked)
         hook.pytest_runtest_logfinish(**where)
         return True
 
@@ -294,6 +336,23 @@ class Runner:
     def _with_calls(judged: Trial, active: ActiveTrial) -> Trial:
         """The trial with the calls of its teardown, which were paid for too."""
         return dataclasses.replace(judged, calls=tuple(active.calls))
+
+
+def _share(config: pytest.Config, max_in_flight: int) -> int:
+    """How many calls this process may have under way: all workers together keep the limit."""
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    return max(1, max_in_flight // workers)
+
+
+def _asks_like(first: PlannedTrial, other: PlannedTrial) -> bool:
+    """Whether what one trial sends, rewritten for the other's tier, is what the other sends.
+
+    A test with the `tier` fixture has a client of its own for each tier; where a tier has no
+    endpoint of its own, the other's cannot tell which it is.
+    """
+    if not other.uses_tier_fixture or other.tier.base_url is not None:
+        return True
+    return first.tier.base_url is None and not (first.tier.is_current or other.tier.is_current)
 
 
 def _end(report: pytest.TestReport) -> TestEnd:

@@ -16,13 +16,9 @@ from pytest_tiers import options
 from pytest_tiers.collection import SETTINGS, Collection
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.fixtures import CLIENTS, Clients
-from pytest_tiers.ledger import NOTES, Ledger
+from pytest_tiers.ledger import Ledger
 from pytest_tiers.override.keys import PlaceholderKey
-
-#: The key of xdist's ``workerinput`` under which workers find the run's spending ledger.
-_SPENDING = "pytest_tiers_spending"
-#: The key of xdist's ``workeroutput`` under which a worker says what it cannot work with.
-_PROBLEM = "pytest_tiers_problem"
+from pytest_tiers.workers import FANS_OUT, PROBLEM, SPENDING, ForWorkers
 
 
 class TierSession:
@@ -46,14 +42,15 @@ class TierSession:
         config.pluginmanager.register(self, "tiers-session")
         config.pluginmanager.register(self.ledger, "tiers-ledger")
         if config.pluginmanager.hasplugin("xdist"):
-            config.pluginmanager.register(_ForWorkers(self), "tiers-workers")
+            workers = ForWorkers(self.settings, self.ledger, lambda: self.spending)
+            config.pluginmanager.register(workers, "tiers-workers")
 
     @cached_property
     def spending(self) -> Path:
         """The file in which all processes of the run count what they spend."""
         workerinput: dict[str, Any] = getattr(self._config, "workerinput", {})
-        if _SPENDING in workerinput:
-            return Path(workerinput[_SPENDING])
+        if SPENDING in workerinput:
+            return Path(workerinput[SPENDING])
         from tempfile import TemporaryDirectory
 
         return Path(self._resources.enter_context(TemporaryDirectory()), "spending.sqlite")
@@ -72,7 +69,7 @@ class TierSession:
             if not hasattr(self._config, "workerinput"):
                 raise pytest.UsageError(str(error)) from None
             # A usage error in a worker would show as a crash: the controller says it instead.
-            self._config.workeroutput[_PROBLEM] = str(error)  # type: ignore[attr-defined]  # xdist adds it
+            self._config.workeroutput[PROBLEM] = str(error)  # type: ignore[attr-defined]  # xdist adds it
             items.clear()
 
     def pytest_collection_finish(self) -> None:
@@ -92,6 +89,7 @@ class TierSession:
             self._placeholder,
             Budget(self.spending, settings.max_cost, settings.max_calls),
             self._notes,
+            fans_out=getattr(self._config, "workerinput", {}).get(FANS_OUT, True),
         )
         runner.check_keys(dict(os.environ))
         self.ledger.runner = runner
@@ -122,22 +120,3 @@ class TierSession:
     def close(self) -> None:
         """Give back what the session holds."""
         self._resources.close()
-
-
-class _ForWorkers:
-    """Hooks of pytest-xdist, registered only where it is installed."""
-
-    def __init__(self, session: TierSession) -> None:
-        self._session = session
-
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker where the run counts its spending."""
-        node.workerinput[_SPENDING] = str(self._session.spending)
-
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Learn what a worker could not work with."""
-        output = getattr(node, "workeroutput", {})
-        self._session.ledger.notes += output.get(NOTES, [])
-        problem = output.get(_PROBLEM)
-        if problem is not None:
-            self._session.ledger.usage_error = problem

@@ -54,9 +54,10 @@ class Settings:
 
     ``comparison`` is False in an everyday run, whose ladder is `CURRENT` alone. ``cassettes``
     None means: in ``cassettes/`` beside each test module. ``max_cost`` is in USD for the whole
-    run. ``config_file`` is the pyproject.toml that holds our table, if any. ``default_tier``
-    is the model of ``tier.model`` on `CURRENT`. ``on_command_line``
-    names what the command line said: it wins over a prompt's own settings.
+    run. ``config_file`` is the pyproject.toml that holds our table, if any. ``max_in_flight`` is
+    how many calls may be under way to one endpoint. ``default_tier`` is the model of
+    ``tier.model`` on `CURRENT`. ``on_command_line`` names what the command line said: it wins
+    over a prompt's own settings.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -72,6 +73,7 @@ class Settings:
     replaces: tuple[str, ...] = ()
     ignore: tuple[IgnoreRule, ...] = ()
     ignore_hosts: tuple[str, ...] = ()
+    max_in_flight: int = 16
     prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
     known_tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
     default_tier: Tier = BUILT_IN["full"]

@@ -54,7 +54,11 @@ class RecordedCall:
     @property
     def content_type(self) -> str | None:
         """The answer's content type."""
-        values = self.interaction["response"]["headers"].get("content-type")
+        return self.header("content-type")
+
+    def header(self, name: str) -> str | None:
+        """One of the answer's headers; its name in lower case."""
+        values = self.interaction["response"]["headers"].get(name)
         return values[0] if values else None
 
     def vcr_response(self) -> dict[str, Any]:

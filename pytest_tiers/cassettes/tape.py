@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -17,13 +19,16 @@ from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher, SentRequest
 from pytest_tiers.cassettes.names import CassetteFile
 from pytest_tiers.cassettes.scrub import Scrubber
-from pytest_tiers.errors import AnswerNotSaved, CassetteError, CassetteMiss
+from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteError, CassetteMiss
 from pytest_tiers.settings import RecordMode
 
 
 @dataclass(frozen=True, slots=True)
 class WireAnswer:
-    """An answer as it came or as it was recorded; ``seconds`` and ``at`` (UTC) of the recording."""
+    """An answer as it came or as it was recorded; ``seconds`` and ``at`` (UTC) of the recording.
+
+    ``retry_after`` is what the header of that name says.
+    """
 
     status: int
     content_type: str | None
@@ -31,13 +36,15 @@ class WireAnswer:
     seconds: float | None
     at: str | None
     replayed: bool
+    retry_after: str | None = None
 
 
 class CallObserver(Protocol):
     """Whoever is told what becomes of a call."""
 
-    def sending(self) -> None:
-        """The call is about to go out. Raises CallRefused to keep it in."""
+    def sending(self) -> bool:
+        """Whether the call goes out now; False: ask again soon. Raises CallRefused."""
+        raise NotImplementedError
 
     def about(self) -> Mapping[str, Any]:
         """What to note of this call beside request and answer."""
@@ -88,12 +95,48 @@ class Shelf:
         return free.popleft() if free else None
 
 
+#: What becomes of a call that was made ahead: what is kept of its answer, or None.
+Promise = Future[RecordedCall | None]
+
+
+class Ahead:
+    """Answers to one trial's requests that were asked for before the trial asks itself."""
+
+    def __init__(self) -> None:
+        self._promises: dict[str, deque[Promise]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def expect(self, key: str) -> Promise:
+        """Announce the answer to a request."""
+        promise: Promise = Future()
+        with self._lock:
+            self._promises[key].append(promise)
+        return promise
+
+    def take(self, key: str) -> Promise | None:
+        """Reserve the first answer to a request, perhaps still to come; None: there is none."""
+        with self._lock:
+            waiting = self._promises.get(key)
+            while waiting:
+                promise = waiting.popleft()
+                if not promise.done() or promise.result() is not None:
+                    return promise
+        return None
+
+    @property
+    def left(self) -> tuple[Promise, ...]:
+        """The answers that the trial did not ask for."""
+        with self._lock:
+            return tuple(promise for left in self._promises.values() for promise in left)
+
+
 class Tape:
     """Replays and records the calls of one running trial.
 
     ``mode`` has VCR's words and meaning. ``others`` are recordings of other tiers that may
     answer too, where the same was asked (for the tier ``current``). ``has_recording`` tells
     whether the trial was recorded to its end, ``damage`` why its cassette cannot be read.
+    ``ahead`` holds answers that came before the trial; a tape with ``feeds`` gets them.
     """
 
     def __init__(
@@ -104,8 +147,12 @@ class Tape:
         matcher: Matcher,
         scrubber: Scrubber,
         others: Sequence[Cassette] = (),
+        *,
+        ahead: Ahead | None = None,
+        feeds: Ahead | None = None,
     ) -> None:
         self._library, self.label, self._mode = library, label, mode
+        self._ahead, self._feeds = ahead, feeds
         self._matcher, self._scrubber = matcher, scrubber
         self._lock = threading.Lock()
         self._attempt = uuid.uuid4().hex
@@ -144,7 +191,7 @@ class Tape:
             return None
 
     def begin(self, request: SentRequest, observer: CallObserver) -> Exchange:
-        """Start a call: reserves its answer, or makes sure that it may go out.
+        """Start a call: reserves its answer, or makes sure that one may be asked for.
 
         Raises CallRefused.
         """
@@ -162,9 +209,12 @@ class Tape:
                 self._not_journalled[position] = found
             else:
                 self._check_may_go_out(scrubbed, observer)
-        if found is None:
-            observer.sending()
-        return Exchange(self, request, observer, position, found)
+        exchange = Exchange(self, request, observer, position, found)
+        if found is None and self._ahead is not None:
+            exchange.looks_ahead(self._ahead, key)
+        if found is None and self._feeds is not None:
+            exchange.promise = self._feeds.expect(key)
+        return exchange
 
     def _find(self, key: str) -> RecordedCall | None:
         """Reserve a recorded answer."""
@@ -231,6 +281,12 @@ class Tape:
             except OSError as error:
                 raise self._not_saved(error) from error
 
+    def adopt(self, position: int, call: RecordedCall) -> None:
+        """Take over an answer that was asked for, and journalled, ahead of this trial."""
+        with self._lock:
+            self._records = True
+            self._not_journalled[position] = call
+
     def _not_saved(self, error: OSError) -> AnswerNotSaved:
         return AnswerNotSaved(
             f"answers cannot be saved under {self.label.file.root}: {error}. Make room or fix "
@@ -286,12 +342,48 @@ class Exchange:
     ) -> None:
         self._tape, self._request, self._observer = tape, request, observer
         self._position, self._found = position, found
-        self._answered = False
+        self._is_settled = False
+        self._started = 0.0
+        self._is_new = False
+        self._takes: Callable[[], Promise | None] = lambda: None
+        self._awaited: Promise | None = None
+        #: Whom to tell what became of the call.
+        self.promise: Promise | None = None
+
+    def looks_ahead(self, ahead: Ahead, key: str) -> None:
+        """Take the answer from ``ahead`` where it has, or will have, one."""
+        self._takes = functools.partial(ahead.take, key)
+        self._awaited = self._takes()
+
+    def starts(self) -> bool:
+        """Whether the call can be made now, or its answer played; False: ask again soon.
+
+        Raises CallRefused.
+        """
+        while self._found is None and self._awaited is not None:
+            if not self._awaited.done():
+                return False
+            self._found = self._awaited.result()
+            if self._found is None:
+                self._awaited = self._takes()
+            else:
+                self._is_new = True
+                self._tape.adopt(self._position, self._found)
+        if self._found is not None:
+            return True
+        try:
+            if not self._observer.sending():
+                return False
+        except CallRefused:
+            self._is_settled = True
+            self._keep_promise(None)
+            raise
         self._started = time.perf_counter()
+        return True
 
     @property
     def replays(self) -> bool:
-        """Whether the answer comes from the recording."""
+        """Whether the answer is there already."""
         return self._found is not None
 
     def can_play_response_for(self, request: Any) -> bool:
@@ -305,7 +397,7 @@ class Exchange:
     def play_response(self, request: Any = None) -> dict[str, Any]:
         """The recorded answer, as vcrpy's stubs want it."""
         assert self._found is not None
-        self._answered = True
+        self._is_settled = True
         about = self._found.about
         self._observer.answered(
             WireAnswer(
@@ -314,7 +406,7 @@ class Exchange:
                 self._found.body,
                 about.get("seconds"),
                 about.get("recorded_at"),
-                replayed=True,
+                replayed=not self._is_new,
             )
         )
         return self._found.vcr_response()
@@ -325,19 +417,36 @@ class Exchange:
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         about = {**self._observer.about(), "recorded_at": at, "seconds": seconds}
         call = self._tape.as_recorded(self._request, response, about)
-        self._answered = True
+        self._is_settled = True
         status = int(response["status"]["code"])
-        if self._observer.keeps(status, call.content_type, call.body):
-            try:
+        kept = self._observer.keeps(status, call.content_type, call.body)
+        try:
+            if kept:
                 self._tape.save(self._position, call)
-            except AnswerNotSaved as error:
-                self._observer.failed(str(error))
-                raise
+        except AnswerNotSaved as error:
+            self._observer.failed(str(error))
+            self._keep_promise(None)
+            raise
         self._observer.answered(
-            WireAnswer(status, call.content_type, call.body, seconds, at, replayed=False)
+            WireAnswer(
+                status,
+                call.content_type,
+                call.body,
+                seconds,
+                at,
+                replayed=False,
+                retry_after=call.header("retry-after"),
+            )
         )
+        self._keep_promise(call if kept else None)
 
     def failed(self, error: BaseException) -> None:
         """The call ended with an exception: no answer came, unless one was told already."""
-        if not self._answered:
+        if not self._is_settled:
             self._observer.failed(f"{type(error).__name__}: {error}".rstrip(": "))
+        self._keep_promise(None)
+
+    def _keep_promise(self, call: RecordedCall | None) -> None:
+        promise, self.promise = self.promise, None
+        if promise is not None:
+            promise.set_result(call)

@@ -11,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from unittest import mock
 
 from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.senders import Sender, like_aiohttp, like_httpx
 from pytest_tiers.cassettes.tape import Exchange
 
 
@@ -35,8 +38,16 @@ class Router(Protocol):
         """Whether no trial owns a call made now, so that its body need not be read."""
         raise NotImplementedError
 
-    def open(self, request: SentRequest) -> OpenedCall | None:
-        """The call that the running trial opens for a request; None to leave it alone."""
+    def open(self, request: SentRequest, sender: Sender) -> OpenedCall | None:
+        """The call that the running trial opens for a request; None to leave it alone.
+
+        ``sender`` makes something that sends further requests the way this one goes.
+        """
+
+
+#: Seconds between two looks whether a call can go on. Asked for, not notified: the same question
+#: serves threads, asyncio and trio.
+_POLL = 0.002
 
 
 @contextlib.contextmanager
@@ -51,6 +62,20 @@ def patched(router: Router) -> Iterator[None]:
         if importlib.util.find_spec("aiohttp"):
             _patch_aiohttp(stack, router)
         yield
+
+
+def _wait(exchange: Exchange) -> None:
+    """Wait until the call can be made, or its answer is there. Raises CallRefused."""
+    while not exchange.starts():
+        time.sleep(_POLL)
+
+
+async def _wait_async(exchange: Exchange) -> None:
+    """Wait as `_wait` does, and let the event loop go on."""
+    while not exchange.starts():
+        import anyio  # not at the top: most replays never wait
+
+        await anyio.sleep(_POLL)
 
 
 @contextlib.contextmanager
@@ -86,10 +111,11 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
         body = b"".join(request.stream)
         request.stream = module.ByteStream(body)
         received = _sent(request.method, str(request.url), request.headers, body)
-        call = router.open(received)
+        call = router.open(received, partial(like_httpx, module, self, request))
         if call is None:
             return original(self, request)
         with _noticing(call.exchange):
+            _wait(call.exchange)
             return vcr_handle_request(call.exchange, original, module)(
                 self, rebuilt(request, received, call.request)
             )
@@ -100,10 +126,11 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
         body = b"".join([part async for part in request.stream])
         request.stream = module.ByteStream(body)
         received = _sent(request.method, str(request.url), request.headers, body)
-        call = router.open(received)
+        call = router.open(received, partial(like_httpx, module, self, request))
         if call is None:
             return await original_async(self, request)
         with _noticing(call.exchange):
+            await _wait_async(call.exchange)
             return await vcr_handle_async_request(call.exchange, original_async, module)(
                 self, rebuilt(request, received, call.request)
             )
@@ -137,6 +164,23 @@ def _patch_requests(stack: contextlib.ExitStack, router: Router) -> None:
             ),
         )
 
+    def sent_like(
+        adapter: Any, request: Any, args: Any, kwargs: Any, asked: SentRequest
+    ) -> tuple[Any, dict[str, Any]]:
+        """Send what is asked the way ``request`` goes: the answer, and what of it is recorded."""
+        sent = request.copy()
+        sent.url, sent.body = asked.url, asked.body
+        sent.headers = type(request.headers)(asked.headers)
+        response = original(adapter, sent, *args, **kwargs)
+        recorded: dict[str, Any] = {
+            "status": {"code": response.status_code, "message": response.reason},
+            "headers": {name: [value] for name, value in response.headers.items()},
+            "body": {"string": response.content},
+        }
+        # requests has decompressed the content already.
+        recorded["headers"].pop("Content-Encoding", None)
+        return response, recorded
+
     def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         if router.ignores(request.method, request.url):
             return original(self, request, *args, **kwargs)
@@ -144,23 +188,17 @@ def _patch_requests(stack: contextlib.ExitStack, router: Router) -> None:
         if "Transfer-Encoding" in request.headers:
             del request.headers["Transfer-Encoding"]
             request.headers["Content-Length"] = str(len(body))
-        call = router.open(_sent(request.method, request.url, request.headers, body))
+
+        received = _sent(request.method, request.url, request.headers, body)
+        another = partial(sent_like, self, request, args, kwargs)
+        call = router.open(received, lambda: lambda asked: another(asked)[1])
         if call is None:
             return original(self, request, *args, **kwargs)
         with _noticing(call.exchange):
+            _wait(call.exchange)
             if call.exchange.replays:
                 return response_of(self, request, call.exchange.play_response())
-            sent = request.copy()
-            sent.url, sent.body = call.request.url, call.request.body
-            sent.headers = type(request.headers)(call.request.headers)
-            response = original(self, sent, *args, **kwargs)
-            recorded: dict[str, Any] = {
-                "status": {"code": response.status_code, "message": response.reason},
-                "headers": {name: [value] for name, value in response.headers.items()},
-                "body": {"string": response.content},
-            }
-            # requests has decompressed the content already.
-            recorded["headers"].pop("Content-Encoding", None)
+            response, recorded = another(call.request)
             call.exchange.append(None, recorded)
             live = getattr(response.raw, "_original_response", None)
             return response_of(self, request, recorded, live)
@@ -189,13 +227,14 @@ def _patch_aiohttp(stack: contextlib.ExitStack, router: Router) -> None:
             return await original(self, method, url, **kwargs)
         received = await _sent_by_aiohttp(self, method, str(full), kwargs)
         others = {key: kwargs[key] for key in kwargs.keys() - _IN_THE_REQUEST}
-        call = router.open(received)
+        call = router.open(received, partial(like_aiohttp, self, kwargs))
         sent = received if call is None else call.request
         others |= {"headers": dict(sent.headers), "data": sent.body or None}
         session = _ExactHeaders(self)
         if call is None:
             return await original(session, sent.method, sent.url, **others)
         with _noticing(call.exchange):
+            await _wait_async(call.exchange)
             return await vcr_request(call.exchange, original)(
                 session, sent.method, sent.url, **others
             )

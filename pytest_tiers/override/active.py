@@ -3,82 +3,83 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import threading
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.senders import Sender
 from pytest_tiers.cassettes.tape import Tape, WireAnswer
 from pytest_tiers.cassettes.transports import OpenedCall
-from pytest_tiers.errors import BudgetReached, CallRefused, MissingKey, TierStopped
+from pytest_tiers.errors import BudgetReached, CallRefused
 from pytest_tiers.outcomes import WireEvidence
 from pytest_tiers.override.as_is import is_as_is
 from pytest_tiers.override.attempts import Attempts
-from pytest_tiers.override.keys import PLACEHOLDER, VARIABLE
-from pytest_tiers.override.rewrite import rewritten
+from pytest_tiers.override.charges import Charge, Till
+from pytest_tiers.override.rewrite import as_tier
 from pytest_tiers.override.sites import call_site, evaluation_library
-from pytest_tiers.pricing import estimate, price_of
-from pytest_tiers.records import Call, Tokens
-from pytest_tiers.statuses import read_status, stops_tier
+from pytest_tiers.records import Call
 from pytest_tiers.tiers import Tier
-from pytest_tiers.usage import Answer, read_answer
 
 
 @dataclass(frozen=True, slots=True)
 class CallRules:
-    """What decides how a call is treated, the same for all trials of a session.
-
-    ``stopped`` maps a tier to the answer after which it is not called again, ``largest_use`` a
-    (prompt, tier) to the most tokens that one of its calls took, for the next one's reserve.
-    """
+    """What decides how a call is treated, the same for all trials of a session."""
 
     replaces: tuple[str, ...]
     root: Path
     is_test_file: Callable[[Path], bool]
-    budget: Budget
-    stopped: dict[str, str]
-    largest_use: dict[tuple[str, str], Tokens]
+    till: Till
+
+
+class Lead(Protocol):
+    """Whoever asks other trials' questions as soon as one trial asks its own."""
+
+    def ask(self, request: SentRequest, sender: Sender, earlier: Sequence[str]) -> bool:
+        """Ask what the application asks; False where it is too early to know the cost.
+
+        ``earlier`` are the answers that the trial had before.
+        """
+        raise NotImplementedError
 
 
 class ActiveTrial:
-    """One running trial: opens its calls, and remembers how each ended."""
+    """One running trial: opens its calls, and remembers how each ended.
 
-    def __init__(self, tier: Tier, prompt: str, tape: Tape, rules: CallRules) -> None:
+    ``lead`` hears of its first call of the tier.
+    """
+
+    def __init__(
+        self, tier: Tier, prompt: str, tape: Tape, rules: CallRules, lead: Lead | None = None
+    ) -> None:
         self.tier, self.prompt, self.tape, self.rules = tier, prompt, tape, rules
         self.calls: list[Call] = []
         self.attempts = Attempts()
+        #: The texts of all answers of models so far.
+        self.said: list[str] = []
         self.last_answer: str | None = None
         self.output: Any = None
         self.has_output = False
         self.stale = False
         self.out_of_budget = False
+        self._lead = lead
         self._lock = threading.Lock()
         self._refused_by_us: list[str] = []
         self._refusals: list[str] = []
 
-    def open(self, request: SentRequest) -> OpenedCall:
+    def open(self, request: SentRequest, sender: Sender) -> OpenedCall:
         """Open a call: rewrite it, find its answer or see that it may go out.
 
         Raises CallRefused.
         """
-        observer: ModelCall | OtherCall
         if not (request.asks_model or request.is_embeddings):
-            observer = OtherCall(self, request)
-            return OpenedCall(request, self.tape.begin(request, observer))
-        site = call_site(self.rules.root, self.rules.is_test_file)
+            return OpenedCall(request, self.tape.begin(request, OtherCall(self, request)))
         body = request.json if isinstance(request.json, dict) else {}
         asked = body.get("model")
         left_alone = self._reason_to_leave(request, asked)
-        sent = request
-        if left_alone is None and not self.tier.is_current:
-            key = os.environ.get(self.tier.api_key_env) if self.tier.api_key_env else None
-            sent = rewritten(request, self.tier, key)
+        sent = request if left_alone is not None else as_tier(request, self.tier)
         call = Call(
             model_asked=asked,
             model=asked if sent is request else self.tier.model,
@@ -86,11 +87,29 @@ class ActiveTrial:
             endpoint=request.endpoint or "embeddings",
             status=None,
             stream=body.get("stream") is True,
-            site=site,
+            site=call_site(self.rules.root, self.rules.is_test_file),
             left_alone=left_alone,
         )
-        observer = ModelCall(self, sent, call)
-        return OpenedCall(sent, self.tape.begin(sent, observer))
+        lead = self._first_call(request, sender) if left_alone is None else None
+        charge = Charge(self.rules.till, self.tier, self.prompt, sent, call)
+        exchange = self.tape.begin(sent, ModelCall(self, sent, charge, lead))
+        if lead is not None:
+            lead()
+        return OpenedCall(sent, exchange)
+
+    def _first_call(self, request: SentRequest, sender: Sender) -> Callable[[], None] | None:
+        """What tells the lead of the trial's first call, until it has listened."""
+        lead, self._lead = self._lead, None
+        if lead is None:
+            return None
+        earlier = tuple(self.said)
+        listened = False
+
+        def tell() -> None:
+            nonlocal listened
+            listened = listened or lead.ask(request, sender, earlier)
+
+        return tell
 
     def _reason_to_leave(self, request: SentRequest, asked: Any) -> str | None:
         """Why the tier does not stand in for this call; None where it does."""
@@ -141,8 +160,9 @@ class OtherCall:
         self._trial, self._request = trial, request
         self._attempt = trial.attempts.begin(request)
 
-    def sending(self) -> None:
+    def sending(self) -> bool:
         """It may always go out."""
+        return True
 
     def about(self) -> Mapping[str, Any]:
         """There is nothing to note."""
@@ -169,131 +189,61 @@ class OtherCall:
 
 
 class ModelCall:
-    """One call of a model in a trial's name."""
+    """One call of a model in a trial's name.
 
-    def __init__(self, trial: ActiveTrial, request: SentRequest, call: Call) -> None:
-        self._trial, self._request, self._call = trial, request, call
+    ``on_answer`` is called when the model has answered, and not refused.
+    """
+
+    def __init__(
+        self,
+        trial: ActiveTrial,
+        request: SentRequest,
+        charge: Charge,
+        on_answer: Callable[[], None] | None = None,
+    ) -> None:
+        self._trial, self._charge, self._on_answer = trial, charge, on_answer
         self._attempt = trial.attempts.begin(request)
-        self._reservation: str | None = None
 
-    @property
-    def _is_tiers(self) -> bool:
-        return self._call.left_alone is None
-
-    @property
-    def _priced_as(self) -> Tier:
-        """A call that was left alone is priced by its own model."""
-        return self._trial.tier if self._is_tiers else Tier("", None)
-
-    def sending(self) -> None:
-        """Raises CallRefused where the call must not go out."""
+    def sending(self) -> bool:
+        """Whether it may go out now. Raises CallRefused where it must not."""
         try:
-            self._check_key()
-            stopped = self._trial.rules.stopped.get(self._trial.tier.name)
-            if stopped is not None and self._is_tiers:
-                raise TierStopped(stopped)
-            self._reserve()
+            return self._charge.starts()
         except CallRefused as refusal:
             raise self._trial.refuse(refusal) from None
 
-    def _check_key(self) -> None:
-        tier = self._trial.tier
-        if self._is_tiers and tier.api_key_env and not os.environ.get(tier.api_key_env):
-            raise MissingKey(
-                f'tier "{tier.name}" needs the variable {tier.api_key_env}, which is not set.'
-            )
-        if any(PLACEHOLDER in value for value in self._request.headers.values()):
-            raise MissingKey(
-                f"{VARIABLE} is not set, so this call cannot go out. Set it to record, or "
-                "give the tier its own api_key_env."
-            )
-
-    def _reserve(self) -> None:
-        rules, tier = self._trial.rules, self._trial.tier.name
-        most = estimate(
-            self._request.body,
-            self._priced_as,
-            endpoint=self._call.endpoint,
-            sent=self._call.model,
-            base_url=self._request.url,
-            measured=rules.largest_use.get((self._trial.prompt, tier)),
-        )
-        key = uuid.uuid4().hex
-        rules.budget.reserve(key, most.usd, f'a call of "{self._call.model}" (tier {tier})')
-        self._reservation = key
-
     def about(self) -> Mapping[str, Any]:
         """The models, which the rewritten request does not tell."""
-        return {"model_asked": self._call.model_asked, "model": self._call.model}
+        return self._charge.about
 
     def keeps(self, status: int, content_type: str | None, body: bytes) -> bool:
         """Keep what says something about the model, not what a retry or a repair may mend."""
-        answer = read_answer(self._call.endpoint, body, content_type)
-        return read_status(status, answer) != "error"
+        return self._charge.is_worth_keeping(status, content_type, body)
 
     def answered(self, answer: WireAnswer) -> None:
         """Price the answer, and judge its status."""
-        said = read_answer(self._call.endpoint, answer.body, answer.content_type)
-        reading = read_status(answer.status, said)
-        call = replace(
-            self._call,
-            answered_by=said.model,
-            status=answer.status,
-            tokens=said.tokens,
-            cost_usd=self._price(said, answer),
-            uncached_cost_usd=self._price(said, answer, uncached=True),
-            reported_cost_usd=said.reported_cost,
-            seconds=answer.seconds,
-            recorded_at=answer.at,
-            replayed=answer.replayed,
-            error=said.error_message if reading == "error" else None,
-        )
-        trial, rules = self._trial, self._trial.rules
-        trial.calls.append(call)
-        if self._reservation is not None:
-            # No provider bills a request that it refused or failed.
-            spent = call.cost_usd if reading == "answer" else Decimal(0)
-            rules.budget.settle(self._reservation, spent)
-        reason = f"{answer.status} from {call.model}: {said.error_message or 'no message'}"
-        if reading == "error":
-            self._attempt.failed(reason)
-            if self._is_tiers and stops_tier(answer.status, said):
-                rules.stopped[trial.tier.name] = f'tier "{trial.tier.name}" stopped: {reason}'
+        trial, paid = self._trial, self._charge.settle(answer)
+        trial.calls.append(paid.call)
+        if paid.reading == "error":
+            self._attempt.failed(paid.reason)
             return
         self._attempt.answered()
-        if reading == "refused" and self._is_tiers:
-            trial.note_refusal(reason)
-        elif self._is_tiers:
-            trial.last_answer = said.text
-            if said.tokens is not None:
-                used = (trial.prompt, trial.tier.name)
-                rules.largest_use[used] = _larger(rules.largest_use.get(used), said.tokens)
-
-    def _price(self, answer: Answer, wire: WireAnswer, *, uncached: bool = False) -> Decimal | None:
-        """USD of an answer; None where it is unknown."""
-        return price_of(
-            answer.tokens,
-            self._priced_as,
-            answered_by=answer.model,
-            sent=self._call.model,
-            recorded_at=wire.at,
-            service_tier=answer.service_tier,
-            base_url=self._request.url,
-            uncached=uncached,
-            billed_apart=answer.billed_apart,
-        )
+        trial.said.append(paid.answer.text)
+        if not self._charge.is_tiers:
+            return
+        if paid.reading == "refused":
+            trial.note_refusal(paid.reason)
+        else:
+            trial.last_answer = paid.answer.text
+            if self._on_answer is not None:
+                self._on_answer()
 
     def failed(self, reason: str) -> None:
         """Connection error, timeout, or a disk that did not take the answer."""
-        if self._reservation is not None:
-            self._trial.rules.budget.release(self._reservation)
-        self._trial.calls.append(replace(self._call, error=reason))
-        self._attempt.failed(f"no answer from {self._call.model}: {reason}")
+        self._charge.release()
+        call = self._charge.call
+        self._trial.calls.append(replace(call, error=reason))
+        self._attempt.failed(f"no answer from {call.model}: {reason}")
 
     def missed(self, reason: str, *, stale: bool) -> None:
         """Replay found no answer."""
         self._trial.note_miss(reason, stale)
-
-
-def _larger(one: Tokens | None, other: Tokens) -> Tokens:
-    return other if one is None or other.output > one.output else one

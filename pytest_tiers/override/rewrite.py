@@ -1,8 +1,9 @@
-"""A request as a tier wants it: a pure function of the request and the tier."""
+"""A request as a tier wants it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,14 @@ _IDENTITY = re.compile(r"auth|key|token|secret|cookie|openai-(organization|proje
 _FRAMING = frozenset({"content-length", "transfer-encoding", "host"})
 
 _AZURE_DEPLOYMENT = re.compile(r"(?<=/deployments/)[^/]+(?=/)")
+
+
+def as_tier(request: SentRequest, tier: Tier) -> SentRequest:
+    """The request as the tier wants it, with the key in its variable; `CURRENT` changes nothing."""
+    if tier.is_current:
+        return request
+    key = os.environ.get(tier.api_key_env) if tier.api_key_env else None
+    return rewritten(request, tier, key)
 
 
 def rewritten(request: SentRequest, tier: Tier, key: str | None) -> SentRequest:

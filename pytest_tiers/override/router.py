@@ -5,15 +5,30 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.senders import Sender
 from pytest_tiers.cassettes.transports import OpenedCall
 from pytest_tiers.errors import SharedFixtureCall
 from pytest_tiers.override.active import ActiveTrial
 
 #: Where OpenAI's client sends its calls unless told otherwise.
 _BASE_URL_VARIABLE = "OPENAI_BASE_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose the calls of one of our own threads are; None: ours, and no trial's."""
+
+    trial: ActiveTrial | None
+
+
+#: Set only in threads that we started ourselves. Elsewhere the running item owns a call: the
+#: context of an event loop may be that of an older trial.
+OWNER: ContextVar[Owner | None] = ContextVar("pytest_tiers_owner", default=None)
 
 
 class TrialRouter:
@@ -33,10 +48,17 @@ class TrialRouter:
         self._model_origins = {_origin(url) for url in base_urls}
         self._ignored = frozenset(ignore_hosts)
 
+    def _owner(self) -> ActiveTrial | None:
+        """Whose a call is that is made now."""
+        owner = OWNER.get()
+        return self.active if owner is None else owner.trial
+
     def ignores(self, method: str, url: str) -> bool:
         """Whether no trial owns a call made now."""
         request = SentRequest(method, url, {}, b"")
-        if self.active is not None:
+        if (owner := OWNER.get()) is not None and owner.trial is None:
+            return True
+        if self._owner() is not None:
             return request.endpoint is None and not self._is_recorded(request)
         if request.endpoint is not None:
             if self.shared_fixture is not None:
@@ -45,13 +67,13 @@ class TrialRouter:
                 self.strays.append(url)
         return True
 
-    def open(self, request: SentRequest) -> OpenedCall | None:
+    def open(self, request: SentRequest, sender: Sender) -> OpenedCall | None:
         """Open the call in the running trial's name. Raises CallRefused."""
-        trial = self.active
+        trial = self._owner()
         if trial is None or not self._is_recorded(request):
             return None
-        if self.shared_fixture is None:
-            return trial.open(request)
+        if self.shared_fixture is None or OWNER.get() is not None:
+            return trial.open(request, sender)
         if request.endpoint is None:
             return None  # what a shared fixture fetches belongs to no trial
         self.shared_answers.add(self.shared_fixture)

@@ -424,7 +424,7 @@ def test_the_file_is_created_when_it_is_needed(
 ) -> None:
     ledger = budget()
     assert os.listdir(tmp_path) == []
-    assert ledger.spending() == Spending(D("0"), D("0"), 0, 0)
+    assert ledger.spending() == Spending(D("0"), D("0"), 0, 0, 0)
     assert os.listdir(tmp_path) == ["ledger.sqlite"]
 
 
@@ -432,10 +432,10 @@ def test_reserve_settle_and_release_are_exact(budget: Callable[..., Budget]) -> 
     ledger = budget()
     ledger.reserve("a", D("0.10"))
     ledger.reserve("b", D("0.20"))
-    assert ledger.spending() == Spending(D("0"), D("0.30"), 2, 0)
+    assert ledger.spending() == Spending(D("0"), D("0.30"), 2, 0, 2)
     ledger.settle("a", D("0.00004825"))
     ledger.release("b")
-    assert ledger.spending() == Spending(D("0.00004825"), D("0"), 1, 0)
+    assert ledger.spending() == Spending(D("0.00004825"), D("0"), 1, 0, 0)
     assert str(budget().spending().spent) == "0.00004825"
 
 
@@ -445,7 +445,7 @@ def test_an_answer_without_usage_costs_what_was_reserved(budget: Callable[..., B
     ledger.settle("a", None)
     ledger.reserve("b", None)
     ledger.settle("b", None)
-    assert ledger.spending() == Spending(D("0.10"), D("0"), 2, 2)
+    assert ledger.spending() == Spending(D("0.10"), D("0"), 2, 2, 0)
 
 
 def test_the_cost_limit_counts_what_is_under_way(budget: Callable[..., Budget]) -> None:
@@ -461,7 +461,7 @@ def test_the_cost_limit_counts_what_is_under_way(budget: Callable[..., Budget]) 
         "limit of $0.50 $0.150000 is spent and $0.350000 reserved for calls under way. "
         "Raise it with --tiers-max-cost=1.01."
     )
-    assert ledger.spending() == Spending(D("0.15"), D("0.35"), 3, 0)
+    assert ledger.spending() == Spending(D("0.15"), D("0.35"), 3, 0, 2)
     ledger.release("b")
     ledger.reserve("d", D("0.000001"))
 
@@ -501,7 +501,7 @@ def test_misuse_is_told(budget: Callable[..., Budget]) -> None:
         ledger.settle("b", D("0.1"))
     with pytest.raises(KeyError, match="'b' is not reserved"):
         ledger.release("b")
-    assert ledger.spending() == Spending(D("0"), D("0.1"), 1, 0)
+    assert ledger.spending() == Spending(D("0"), D("0.1"), 1, 0, 1)
 
 
 def test_threads_cannot_pass_the_limit_together(budget: Callable[..., Budget]) -> None:
@@ -523,5 +523,5 @@ def test_threads_cannot_pass_the_limit_together(budget: Callable[..., Budget]) -
         thread.start()
     for thread in threads:
         thread.join()
-    assert budget().spending() == Spending(D("0.10"), D("0"), 10, 0)
+    assert budget().spending() == Spending(D("0.10"), D("0"), 10, 0, 0)
     assert len(refused) == 10

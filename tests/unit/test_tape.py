@@ -30,8 +30,9 @@ class Observer:
         self.told: list[str] = []
         self.stale = False
 
-    def sending(self) -> None:
+    def sending(self) -> bool:
         self.told.append("sending")
+        return True
 
     def about(self) -> Mapping[str, Any]:
         return {"model": "m"}
@@ -63,6 +64,13 @@ def answer(text: str, status: int = 200) -> dict[str, Any]:
     }
 
 
+def begun(tape: Tape, question: str, observer: Observer) -> Exchange:
+    """A call that has got as far as it can without an answer."""
+    exchange = tape.begin(request(question), observer)
+    assert exchange.starts()
+    return exchange
+
+
 class Run:
     """One pytest run with one trial, on the cassettes of one folder."""
 
@@ -85,13 +93,13 @@ class Run:
     def begin(self, question: str, observer: Observer) -> Exchange:
         """A call that is left open."""
         try:
-            return self.tape.begin(request(question), observer)
+            return begun(self.tape, question, observer)
         finally:
             self.library.close()
 
     def ask(self, question: str, text: str = "", status: int = 200) -> str:
         """One call: the answer that is recorded, else ``text``."""
-        exchange = self.tape.begin(request(question), Observer())
+        exchange = begun(self.tape, question, Observer())
         if exchange.replays:
             body: bytes = exchange.play_response()["body"]["string"]
             return body.decode()
@@ -233,7 +241,7 @@ def test_repeated_requests_replay_in_the_order_they_were_sent(root: Path) -> Non
 
 def test_answers_are_kept_in_the_order_of_sending_not_of_arrival(root: Path) -> None:
     run = Run(root, "once")
-    slow, fast = (run.tape.begin(request("q"), Observer()) for _ in range(2))
+    slow, fast = (begun(run.tape, "q", Observer()) for _ in range(2))
     fast.append(None, answer("sent second"))
     slow.append(None, answer("sent first"))
     assert recorded(run.end()) == ["sent first", "sent second"]
@@ -250,7 +258,7 @@ def test_threads_never_share_an_answer(root: Path) -> None:
 def test_a_failed_attempt_is_not_kept(root: Path) -> None:
     run = Run(root, "once")
     run.ask("q", "overloaded", status=503)
-    lost = run.tape.begin(request("q"), Observer())
+    lost = begun(run.tape, "q", Observer())
     lost.failed(TimeoutError())
     run.ask("q", "A")
     assert recorded(run.end()) == ["A"]
@@ -259,7 +267,7 @@ def test_a_failed_attempt_is_not_kept(root: Path) -> None:
 def test_a_call_that_was_answered_has_not_failed(root: Path) -> None:
     run = Run(root, "once")
     observer = Observer()
-    exchange = run.tape.begin(request("q"), observer)
+    exchange = begun(run.tape, "q", observer)
     exchange.append(None, answer("A"))
     exchange.failed(RuntimeError("raise_for_status"))
     assert observer.told == ["sending", "answered A"]
@@ -268,7 +276,7 @@ def test_a_call_that_was_answered_has_not_failed(root: Path) -> None:
 
 def test_an_answer_after_the_end_of_the_trial_is_kept_with_it(root: Path) -> None:
     run = Run(root, "once")
-    late = run.tape.begin(request("late"), Observer())
+    late = begun(run.tape, "late", Observer())
     run.ask("q", "A")
     run.tape.finish(complete=True)
     late.append(None, answer("L"))
@@ -332,7 +340,7 @@ def test_a_disk_that_fills_up_stops_the_next_call(
 ) -> None:
     run = Run(root, "once")
     observer = Observer()
-    first, second = (run.tape.begin(request(text), observer) for text in "ab")
+    first, second = (begun(run.tape, text, observer) for text in "ab")
 
     def full(_: int) -> None:
         raise OSError("No space left on device")

@@ -1,0 +1,80 @@
+"""What pytest-xdist's controller does for us: where trials run, and what workers tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tiers.ledger import NOTES, Ledger
+from pytest_tiers.settings import Settings
+
+#: The key of ``workerinput`` under which workers find the run's spending ledger.
+SPENDING = "pytest_tiers_spending"
+#: The key of ``workerinput`` that tells workers whether they have all trials of a case.
+FANS_OUT = "pytest_tiers_fans_out"
+#: The key of ``workeroutput`` under which a worker says what it cannot work with.
+PROBLEM = "pytest_tiers_problem"
+
+#: Values of ``--dist`` in which we may say which tests stay together.
+_OURS = ("load", "worksteal", "loadgroup")
+
+
+class ForWorkers:
+    """Hooks of pytest-xdist."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, spending: Callable[[], Path]) -> None:
+        """``spending`` makes the file in which the run counts what it spends."""
+        self._settings, self._ledger, self._spending = settings, ledger, spending
+        self._records = settings.comparison and settings.record != "none"
+        self._has_said = False
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where the run counts its spending, and whether to ask in advance."""
+        mode = node.config.getvalue("dist")
+        node.workerinput[SPENDING] = str(self._spending())
+        node.workerinput[FANS_OUT] = mode in _OURS
+        if self._records and mode not in _OURS and not self._has_said:
+            self._has_said = True
+            self._ledger.notes.append(
+                f"With --dist={mode} each call waits for the one before: a case's trials may be on "
+                f"several workers. Use --dist={_OURS[0]} to ask all tiers at once."
+            )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """While recording, keep the trials of a case on one worker."""
+        if not self._records or config.getvalue("dist") not in _OURS:
+            return None
+        from xdist.scheduler import LoadScopeScheduling
+
+        names = self._settings.ladder.names
+
+        class CaseScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist's types are Any
+            def _split_scope(self, nodeid: str) -> str:
+                return case_of(nodeid, names)
+
+        return CaseScheduling(config, log)
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Learn what a worker could not work with."""
+        output = getattr(node, "workeroutput", {})
+        self._ledger.notes += output.get(NOTES, [])
+        problem = output.get(PROBLEM)
+        if problem is not None:
+            self._ledger.usage_error = problem
+
+
+def case_of(nodeid: str, tiers: Sequence[str]) -> str:
+    """What the ids of all trials of a case have in common; a group of ``xdist_group`` is kept.
+
+    The controller knows tests by their ids only. Our parameter comes last in them.
+    """
+    if nodeid.rfind("@") > nodeid.rfind("]"):
+        return nodeid.rpartition("@")[2]
+    # The longest name first: "x-mini" ends as "mini" does.
+    names = "|".join(map(re.escape, sorted(tiers, key=len, reverse=True)))
+    return re.sub(rf"(?<=[\[-])({names})(-\d+)?\]$", "", nodeid)
