@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -61,6 +62,7 @@ def patched(router: Router) -> Iterator[None]:
             _patch_requests(stack, router)
         if importlib.util.find_spec("aiohttp"):
             _patch_aiohttp(stack, router)
+        _keep_send_order(stack)
         yield
 
 
@@ -86,6 +88,26 @@ def _noticing(exchange: Exchange) -> Iterator[None]:
     except BaseException as error:  # a cancelled call has no answer either
         exchange.failed(error)
         raise
+
+
+def _keep_send_order(stack: contextlib.ExitStack) -> None:
+    """Let OpenAI's async clients send calls in the order in which the application made them.
+
+    The first calls of each client look up the platform's name (for a header) in a thread each.
+    Made together, they would go out in another order in each run, and equal ones among them
+    would replay each other's answers.
+    """
+    module = sys.modules.get("openai._base_client")
+    if not hasattr(module, "asyncify"):
+        return
+
+    def asyncify(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        async def at_once(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return at_once
+
+    stack.enter_context(mock.patch.object(module, "asyncify", asyncify))
 
 
 def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> None:

@@ -212,45 +212,6 @@ def test_the_projects_hook_takes_out_what_no_pattern_can(
 # Order
 
 
-GATHERED = """
-import asyncio
-from openai import AsyncOpenAI
-
-async def chat(client, text):
-    made = await client.chat.completions.create(
-        model="gpt-5.4", max_tokens=9, messages=[{{"role": "user", "content": text}}]
-    )
-    return made.choices[0].message.content
-
-def ask(text):
-    async def all_of_them():
-        async with AsyncOpenAI(max_retries=0) as client:
-            asked = [chat(client, text) for text in {texts}]
-            print("GOT", await asyncio.gather(*asked))
-    asyncio.run(all_of_them())
-    return "done"
-"""
-
-
-@pytest.mark.parametrize(
-    "texts", ["['same'] * 20", "[f'question {i}' for i in range(20)]"], ids=["equal", "distinct"]
-)
-def test_calls_made_together_replay_position_by_position(
-    project: pytest.Pytester, server: OpenAIServer, texts: str
-) -> None:
-    server.answer = numbered(server)
-    app = GATHERED.format(texts=texts)
-    runs = [run_one(project, "-s", *args, app=app) for args in (NANO, OFFLINE)]
-    recorded, replayed = ([line for line in result.outlines if "GOT" in line] for result in runs)
-    assert len(server.requests) == 20
-    assert recorded[0].count("answer") == 20
-    # Equal requests are told apart by the order they were sent in, which the server cannot know.
-    assert replayed == recorded or "'same'" in texts
-    assert sorted(re.findall(r"answer \d+", replayed[0])) == sorted(
-        re.findall(r"answer \d+", recorded[0])
-    )
-
-
 def test_the_same_question_again_replays_its_own_answer(
     project: pytest.Pytester, server: OpenAIServer
 ) -> None:
