@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pytest_tiers.cassettes.journal import (
     as_line,
     entries,
     finished_journals,
+    write_atomically,
 )
 from pytest_tiers.cassettes.names import CassetteFile
 from pytest_tiers.errors import CassetteError
@@ -42,6 +43,13 @@ class Attempt:
     anew: bool = False
 
 
+#: What becomes of answers that no cassette has taken.
+_KEPT = "New answers are kept in {} and wait for the next run."
+
+#: What stands in a journal, one for each call and one for the end of a trial.
+Entry = dict[str, Any]
+
+
 class Library:
     """The cassettes that a session reads and writes."""
 
@@ -50,6 +58,7 @@ class Library:
         self._journals: dict[Path, Journal] = {}
         self._failures: dict[Path, OSError] = {}
         self._lock = threading.RLock()
+        self._has_ended = False
 
     def cassette(self, path: Path) -> Cassette | None:
         """The cassette at ``path``, None where there is none. Raises CassetteError."""
@@ -66,123 +75,140 @@ class Library:
         return found
 
     def open_journal(self, file: CassetteFile) -> None:
-        """Make sure that an answer could be written. Raises OSError."""
-        root = file.root
+        """Make sure that an answer could be written. Raises OSError, from then on always."""
         with self._lock:
-            if (failure := self._failures.get(root)) is not None:
+            if (failure := self._failures.get(file.root)) is not None:
                 raise failure
-            if root not in self._journals:
-                with self._failing(root):
-                    self._journals[root] = Journal(root)
+            with self._noting_failure(file.root):
+                self._journal(file.root).make_room()
 
     def journal(self, file: CassetteFile, entry: Mapping[str, Any]) -> None:
-        """Write what happened to the disk, at once. Raises OSError, from then on always."""
-        with self._lock:
-            self.open_journal(file)
-            cassette = file.path.relative_to(file.root).as_posix()
-            with self._failing(file.root):
-                self._journals[file.root].write({"cassette": cassette, **entry})
+        """Write what happened to the disk, at once. Raises OSError.
+
+        Tried also after a failure: what is paid for already may still find its place.
+        """
+        cassette = file.path.relative_to(file.root).as_posix()
+        with self._lock, self._noting_failure(file.root):
+            self._journal(file.root).write({"cassette": cassette, **entry})
+
+    def _journal(self, root: Path) -> Journal:
+        if self._has_ended:
+            raise OSError("this run has ended")
+        journal = self._journals.get(root)
+        # A process that was forked from ours writes its answers to a file of its own.
+        if journal is None or journal.process != os.getpid():
+            journal = self._journals[root] = Journal(root)
+        return journal
 
     @contextlib.contextmanager
-    def _failing(self, root: Path) -> Iterator[None]:
+    def _noting_failure(self, root: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            # Part of a line may stand there: a further one would be unreadable.
             self._failures[root] = error
             raise
 
     def close(self) -> None:
         """Finish this process's journals."""
         with self._lock:
-            for root, journal in self._journals.items():
+            self._has_ended = True
+            for journal in self._journals.values():
                 journal.close()
-                self._failures[root] = OSError("this run has ended")
 
     def fold(self, roots: Iterable[Path]) -> list[str]:
-        """Fold all finished journals under ``roots`` into cassettes; what could not be done.
+        """Fold all finished journals under ``roots`` into cassettes; what the user should know.
 
         A journal is deleted only when every answer in it stands in a cassette.
         """
-        problems: list[str] = []
+        said: list[str] = []
         for root in dict.fromkeys([*roots, *self._journals]):
             try:
-                with finished_journals(root) as journals:
-                    for path in journals:
-                        problems += self._fold_one(root, path)
+                with finished_journals(root) as paths:
+                    said += self._fold_all(root, paths)
             except OSError as error:
-                problems.append(f"{error}. New answers are kept in {root / FOLDER}.")
-        return problems
+                said.append(f"{error}. {_KEPT.format(root / FOLDER)}")
+        return said
 
-    def _fold_one(self, root: Path, path: Path) -> list[str]:
-        """Fold one journal; it keeps what did not get into a cassette."""
-        problems: list[str] = []
-        left: list[dict[str, Any]] = []
-        try:
-            cassettes = _by_cassette(path)
-        except (KeyError, TypeError):
-            return [f"{path} is not a journal of this version of pytest-tiers; it is left alone."]
-        for target, found in cassettes.items():
+    def _fold_all(self, root: Path, paths: Iterable[Path]) -> list[str]:
+        """Fold journals, oldest first; each keeps what did not get into a cassette."""
+        said: list[str] = []
+        journals: dict[Path, list[Entry]] = {}
+        for path in paths:
             try:
-                self._fold_into(root / target, _attempts(found))
+                journals[path] = _entries(path)
+            except (KeyError, TypeError):
+                said.append(
+                    f"{path} is not a journal of this version of pytest-tiers; it is left alone."
+                )
+        by_cassette: dict[str, list[Entry]] = defaultdict(list)
+        for entry in itertools.chain.from_iterable(journals.values()):
+            by_cassette[entry["cassette"]].append(entry)
+        folded = set()
+        for target, found in by_cassette.items():
+            try:
+                said += self._fold_into(root / target, list(_attempts(found)))
+                folded.add(target)
             except (OSError, CassetteError) as error:
-                problems.append(f"{error} The new answers are kept in {path}.")
-                left += found
-        if len(left) < sum(map(len, cassettes.values())):
+                reason = str(error).removesuffix(".")
+                said.append(f"{reason}. {_KEPT.format(root / FOLDER)}")
+        if folded:
             _mark_generated(root)
-        if left:
-            write_atomically(path, "".join(map(as_line, left)))
-        else:
-            path.unlink()
-        return problems
+        for path, found in journals.items():
+            _leave(path, found, [entry for entry in found if entry["cassette"] not in folded])
+        return said
 
-    def _fold_into(self, target: Path, attempts: Iterable[Attempt]) -> None:
+    def _fold_into(self, target: Path, attempts: Sequence[Attempt]) -> list[str]:
+        """Merge attempts into a cassette; what the user should know."""
+        said: list[str] = []
         self._read.pop(target, None)
-        attempts = list(attempts)
-        first = attempts[0]
         try:
             cassette = self.cassette(target)
         except CassetteError:
-            if not all(attempt.anew for attempt in attempts):
+            if not any(attempt.anew for attempt in attempts):
                 raise
+            kept = _set_aside(target)
+            said.append(f"{target} could not be read and is recorded anew; it is kept as {kept}.")
             cassette = None
-        cassette = cassette or Cassette(first.function, first.tier)
+        cassette = cassette or Cassette(attempts[0].function, attempts[0].tier)
         for attempt in attempts:
             _merge(cassette, attempt)
         write_atomically(target, format.dump(cassette))
         self._read[target] = cassette
+        return said
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file as a whole: whoever reads it sees the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp lets nobody else read it
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+def _set_aside(damaged: Path) -> Path:
+    """Rename a file that a person may want to repair, over no other."""
+    names = (f"{damaged.name}.damaged{end}" for end in ("", *map("-{}".format, range(2, 1000))))
+    kept = next(path for path in map(damaged.with_name, names) if not path.exists())
+    damaged.rename(kept)
+    return kept
 
 
 def _mark_generated(root: Path) -> None:
     """Tell review tools that cassettes are not written by hand."""
     attributes = root / ".gitattributes"
     if not attributes.exists():
-        attributes.write_text("*.yaml linguist-generated\n")
+        write_atomically(attributes, "*.yaml linguist-generated\n")
 
 
-def _by_cassette(journal: Path) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in entries(journal):
-        found[entry["cassette"]].append(entry)
-        _ = [entry[name] for name in ("test", "tier", "case", "sample", "attempt")]
+def _entries(journal: Path) -> list[Entry]:
+    """All that a journal says. Raises KeyError or TypeError where it is not one of ours."""
+    found = list(entries(journal))
+    for entry in found:
+        _ = [entry[name] for name in ("cassette", "test", "tier", "case", "sample", "attempt")]
     return found
+
+
+def _leave(journal: Path, found: Sequence[Entry], left: Sequence[Entry]) -> None:
+    """Keep in a journal only what is left, and none that has nothing."""
+    if not left:
+        journal.unlink()
+    elif len(left) < len(found):
+        times = journal.stat()
+        write_atomically(journal, "".join(map(as_line, left)))
+        # Journals are folded in the order in which they were written.
+        os.utime(journal, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _attempts(journalled: Iterable[Mapping[str, Any]]) -> Iterable[Attempt]:
@@ -197,7 +223,11 @@ def _attempts(journalled: Iterable[Mapping[str, Any]]) -> Iterable[Attempt]:
         attempt.complete = attempt.complete or entry.get("complete", False)
         if "interaction" in entry:
             call = RecordedCall(entry["interaction"], entry["about"])
-            attempt.calls[entry["position"]] = call
+            position = entry["position"]
+            # A forked process counts on from where its parent was.
+            while attempt.calls.get(position, call) != call:
+                position += 1
+            attempt.calls[position] = call
     return found.values()
 
 
@@ -214,7 +244,10 @@ def _merge(cassette: Cassette, attempt: Attempt) -> None:
         cassette.recordings[attempt.key] = Recording(_old_where_same(calls, before))
         return
     earlier = cassette.unfinished.get(attempt.key)
-    unused = tuple(call for call in earlier.calls if call not in calls) if earlier else ()
+    unused = list(earlier.calls) if earlier else []
+    for call in calls:
+        if call in unused:
+            unused.remove(call)
     cassette.unfinished[attempt.key] = Recording((*calls, *unused), complete=False)
 
 

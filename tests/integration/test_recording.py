@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -525,7 +526,7 @@ def test_a_second_run_on_the_same_folder_leaves_the_first_ones_answers_alone(
         """
     )
     monkeypatch.setenv("OUTER", "1")
-    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
     project.runpytest(*NANO).assert_outcomes(passed=3)
     # The first run had read the cassette before the second one wrote it.
     assert texts(server) == ["case a", "case b", "case b", "case c"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from pytest_tiers.cassettes import format
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording
-from pytest_tiers.cassettes.journal import FOLDER, Journal, entries, finished_journals
+from pytest_tiers.cassettes.journal import FOLDER, ROOM, Journal, entries, finished_journals
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.names import CassetteFile
 
@@ -136,6 +137,68 @@ def test_the_journal_of_a_killed_process_is_finished(root: Path) -> None:
         assert list(entries(found)) == [{"n": 1}]
 
 
+def test_a_journal_is_never_seen_before_it_is_locked(root: Path) -> None:
+    """Another process that folds at this moment would delete it, and what is written later."""
+    seen: list[list[Path]] = []
+    opened = threading.Event()
+
+    def open_many() -> None:
+        for _ in range(30):
+            journals.append(Journal(root))
+        opened.set()
+
+    journals = [Journal(root)]
+    thread = threading.Thread(target=open_many)
+    thread.start()
+    while not opened.is_set():
+        with finished_journals(root) as found:
+            seen.append(found)
+    thread.join()
+    assert all(found == [] for found in seen)
+    for journal in journals:
+        journal.close()
+
+
+def test_a_forked_process_writes_a_file_of_its_own_and_holds_none_of_its_parents(
+    file: CassetteFile,
+) -> None:
+    code = """
+import os, pathlib, sys
+from pytest_tiers.cassettes.library import Library
+from pytest_tiers.cassettes.names import CassetteFile
+
+root = pathlib.Path(sys.argv[1])
+library, file = Library(), CassetteFile(root, root / "test_it/test_it[nano].yaml")
+entry = {"test": "t", "tier": "nano", "case": "c", "sample": 1, "attempt": "a", "about": {}}
+sides = {"parent": os.pipe(), "child": os.pipe()}
+
+def say(who, position, uri):
+    request = {"method": "GET", "uri": uri, "headers": {}, "body": ""}
+    library.journal(file, {**entry, "position": position, "interaction": {"request": request}})
+
+say("parent", 0, "before")
+if os.fork() == 0:
+    say("child", 1, "of the child")
+    os.write(sides["child"][1], b".")
+    os.read(sides["parent"][0], 1)
+    os._exit(0)
+os.read(sides["child"][0], 1)
+say("parent", 1, "of the parent")
+library.close()
+from pytest_tiers.cassettes.journal import entries, finished_journals
+with finished_journals(root) as (one,):
+    print(*[entry["interaction"]["request"]["uri"] for entry in entries(one)], sep=", ")
+os.write(sides["parent"][1], b".")
+os.wait()
+with finished_journals(root) as both:
+    print(len(both))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(file.root)], check=True, capture_output=True, text=True
+    )
+    assert ended.stdout == "before, of the parent\n2\n"
+
+
 def test_a_replay_writes_nothing(root: Path) -> None:
     root.mkdir()
     assert fold(root) == []
@@ -230,19 +293,99 @@ def test_a_damaged_cassette_is_not_recorded_over(file: CassetteFile) -> None:
     run(file, called(0, "q", "A"), DONE)
     (problem,) = fold(file.root)
     assert str(file.path) in problem
-    assert "kept in" in problem
+    assert problem.endswith(
+        f". New answers are kept in {file.root / FOLDER} and wait for the next run."
+    )
     assert file.path.read_text() == "<<<<<<< HEAD\n"
     file.path.unlink()  # mended: the answers are still there
     assert answers(folded(file).recordings["c", 1]) == ["A"]
 
 
-def test_a_damaged_cassette_is_replaced_where_the_user_asked_for_everything_anew(
+def test_a_damaged_cassette_is_kept_beside_the_new_one_where_all_was_asked_for_anew(
     file: CassetteFile,
+) -> None:
+    for number, answer in (("", "A"), ("-2", "B")):
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.write_text(f"<<<<<<< {answer}\n")
+        run(file, called(0, "q", answer), DONE, anew=True)
+        kept = file.path.with_name(f"test_it[nano].yaml.damaged{number}")
+        assert fold(file.root) == [
+            f"{file.path} could not be read and is recorded anew; it is kept as {kept}."
+        ]
+        assert kept.read_text() == f"<<<<<<< {answer}\n"
+        assert answers(format.load(file.path).recordings["c", 1]) == [answer]
+
+
+def test_a_run_killed_between_the_two_steps_of_replacing_a_damaged_cassette_loses_neither(
+    file: CassetteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.path.parent.mkdir(parents=True)
     file.path.write_text("<<<<<<< HEAD\n")
     run(file, called(0, "q", "A"), DONE, anew=True)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(format, "dump", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fold(file.root)
     assert answers(folded(file).recordings["c", 1]) == ["A"]
+    assert file.path.with_name("test_it[nano].yaml.damaged").read_text() == "<<<<<<< HEAD\n"
+
+
+def test_two_answers_in_one_position_are_both_kept(file: CassetteFile) -> None:
+    """A forked process counts its calls from where its parent was."""
+    run(file, called(0, "q", "A"), called(1, "q", "B"))
+    run(file, called(1, "q", "C"), called(2, "q", "D"), called(2, "q", "D"))
+    assert answers(folded(file).unfinished["c", 1]) == ["A", "B", "C", "D"]
+
+
+def test_of_two_equal_answers_one_that_was_not_reached_again_is_kept(file: CassetteFile) -> None:
+    run(file, called(0, "q", "A"), called(1, "q", "A"))
+    folded(file)
+    run(file, called(0, "q", "A"), attempt="b")
+    assert answers(folded(file).unfinished["c", 1]) == ["A", "A"]
+
+
+def test_folding_again_what_was_folded_already_changes_nothing(
+    file: CassetteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a kill between the cassette and the end of the journal."""
+    run(file, called(0, "q", "A"), called(1, "q", "A"), called(2, "r", "B"))
+    run(file, called(0, "q", "C"), DONE, attempt="b", case="other")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda _: None)
+        assert fold(file.root) == []
+    before = file.path.read_bytes()
+    assert len(list((file.root / FOLDER).glob("journal-*"))) == 2
+    folded(file)
+    assert file.path.read_bytes() == before
+    assert not list((file.root / FOLDER).glob("journal-*"))
+
+
+def test_journals_are_folded_in_the_order_they_were_written_though_one_had_to_wait(
+    file: CassetteFile,
+) -> None:
+    other = CassetteFile(file.root, file.root / "other.yaml")
+    library = Library()
+    for target in (file, other):
+        top = {"test": "t", "tier": "nano", "case": "c", "sample": 1, "attempt": target.path.name}
+        library.journal(target, {**top, **called(0, "q", "first"), **DONE})
+    library.close()
+    other.path.write_text("[")
+    assert len(fold(file.root)) == 1
+    run(other, called(0, "q", "second"), DONE, anew=True)
+    assert len(fold(file.root)) == 1
+    assert answers(format.load(other.path).recordings["c", 1]) == ["second"]
+
+
+def test_what_a_killed_run_left_of_a_cassette_is_written_over(file: CassetteFile) -> None:
+    run(file, called(0, "q", "A"), DONE)
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    file.path.with_name(f".{file.path.name}.tmp").write_text("half a cas")
+    folded(file)
+    assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
 
 
 def test_what_waits_for_one_cassette_does_not_come_back_over_another(file: CassetteFile) -> None:
@@ -352,7 +495,7 @@ def test_a_file_in_the_folders_place_is_an_error_before_anything_is_paid(
             library.open_journal(file)
 
 
-def test_a_full_disk_stops_this_journal_and_loses_nothing_before(
+def test_a_full_disk_stops_the_next_call_and_loses_nothing_before(
     file: CassetteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     top = {"test": "t", "tier": "nano", "case": "c", "sample": 1, "attempt": "a"}
@@ -372,26 +515,52 @@ def test_a_full_disk_stops_this_journal_and_loses_nothing_before(
     assert answers(folded(file).unfinished["c", 1])[0] == "A"
 
 
-def test_a_line_that_did_not_fit_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """Lets no file of this process grow beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_is_paid_for_has_its_place_before_the_disk_is_full(
+    file: CassetteFile, full_disk: Callable[[int], None]
+) -> None:
+    top = {"test": "t", "tier": "nano", "case": "c", "sample": 1, "attempt": "a"}
+    library = Library()
+    library.open_journal(file)
+    full_disk(ROOM)
+    library.open_journal(file)  # there is room for the next call
+    library.journal(file, {**top, **called(0, "q", "A" * (ROOM * 2 // 3))})
+    with pytest.raises(OSError, match="too large"):
+        library.open_journal(file)  # but not for one more
+    library.journal(file, {**top, **called(1, "q", "still under way")})
+    library.close()
+    full_disk(1 << 30)
+    assert [len(text) for text in answers(folded(file).unfinished["c", 1])] == [ROOM * 2 // 3, 15]
+
+
+def test_a_line_that_did_not_fit_is_an_error_and_the_next_one_stands_alone(
+    root: Path, full_disk: Callable[[int], None]
+) -> None:
     journal = Journal(root)
-    journal.close()
-    monkeypatch.setattr(journal, "_file", _Cramped())
+    journal.write({"n": 1})
+    full_disk(100)
     with pytest.raises(OSError, match="No space left"):
-        journal.write({"n": 1})
-
-
-class _Cramped:
-    """A disk that takes three bytes."""
-
-    def write(self, line: bytes) -> int:
-        return len(line[:3])
+        journal.write({"text": "long" * 99})
+    journal.write({"n": 2})
+    full_disk(1 << 30)
+    assert journal.path.stat().st_size == 100
+    assert list(entries(journal.path)) == [{"n": 1}, {"n": 2}]
+    journal.close()
+    assert journal.path.read_text() == '{"n": 1}\n{"n": 2}\n'
 
 
 def test_a_cassette_that_cannot_be_written_keeps_the_journal(file: CassetteFile) -> None:
     run(file, called(0, "q", "A"), DONE)
     file.path.parent.write_text("in the way")
     (problem,) = fold(file.root)
-    assert "The new answers are kept in" in problem
+    assert "New answers are kept in" in problem
     file.path.parent.unlink()
     assert answers(folded(file).recordings["c", 1]) == ["A"]
 
@@ -417,9 +586,10 @@ def test_a_cassette_that_cannot_be_replaced_stays_as_it_was(
 
 def test_a_folder_that_cannot_be_locked_is_said(file: CassetteFile) -> None:
     run(file, called(0, "q", "A"), DONE)
+    (file.root / FOLDER / "fold.lock").unlink()
     (file.root / FOLDER / "fold.lock").mkdir()
     (problem,) = fold(file.root)
-    assert f"New answers are kept in {file.root / FOLDER}." in problem
+    assert f"New answers are kept in {file.root / FOLDER} " in problem
 
 
 def test_after_the_end_of_the_run_nothing_is_journalled(file: CassetteFile) -> None:
