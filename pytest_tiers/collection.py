@@ -17,8 +17,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from _pytest.compat import NOTSET
 
 from pytest_tiers import markers
+from pytest_tiers.cassettes.names import Test, name_in_module
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.markers import MARKER, TestSettings
 from pytest_tiers.settings import Settings
@@ -71,7 +73,7 @@ class PlannedTrial:
     @property
     def in_test(self) -> str:
         """The test's name inside its module: ``TestRoute.test_route``."""
-        return self.function.partition("::")[2].replace("::", ".")
+        return name_in_module(self.function)
 
 
 #: The trial that an item is; absent for tests that are not tiered.
@@ -152,7 +154,7 @@ class Collection:
         Raises ConfigurationError for what was found wrong in collection.
         """
         self._refuse_marked_too_late(items)
-        named = self._named([item for item in items if _parameter_of(item) is not None])
+        named = self._named(items)
         if self.problems:
             raise ConfigurationError("\n".join(dict.fromkeys(self.problems)))
         self._check_joined(trial for _, trial in named)
@@ -193,18 +195,10 @@ class Collection:
 
     def _named(self, items: list[pytest.Item]) -> list[tuple[pytest.Item, PlannedTrial]]:
         settings: dict[str, TestSettings] = {}
-        seen: Counter[tuple[str, str, str]] = Counter()
         named = []
-        for item in items:
-            function = _function_of(item)
+        for item, parameter, function, case in _cases(items):
             if function not in settings:
                 settings[function] = markers.settings_of(item, function, self.settings)
-            parameter = _parameter_of(item)
-            assert parameter is not None
-            case = _case_of(item, parameter.id)
-            seen[function, case, parameter.id] += 1
-            if (repeat := seen[function, case, parameter.id]) > 1:
-                case = f"{case}#{repeat}"  # the same parameters twice: two cases all the same
             joined = settings[function].prompt
             trial = PlannedTrial(
                 prompt=joined or function,
@@ -287,7 +281,7 @@ def _is_unittest(item: pytest.Item) -> bool:
     return unittest is not None and cls is not None and issubclass(cls, unittest.TestCase)
 
 
-def _parameter_of(item: pytest.Item) -> _Parameter | None:
+def _parameter_of(item: object) -> _Parameter | None:
     callspec = getattr(item, "callspec", None)
     value = callspec.params.get(PARAMETER) if callspec is not None else None
     return value if isinstance(value, _Parameter) else None
@@ -298,6 +292,38 @@ def _function_of(item: pytest.Item) -> str:
     assert item.parent is not None
     name = getattr(item, "originalname", None) or item.name
     return f"{item.parent.nodeid}::{name}"
+
+
+def _cases(items: Iterable[pytest.Item]) -> Iterator[tuple[pytest.Item, _Parameter, str, str]]:
+    """The items that are trials, each with its test's node id and the name of its case there."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for item in items:
+        parameter = _parameter_of(item)
+        if parameter is None:
+            continue
+        function, case = _function_of(item), _case_of(item, parameter.id)
+        seen[function, case, parameter.id] += 1
+        if (repeat := seen[function, case, parameter.id]) > 1:
+            case = f"{case}#{repeat}"  # the same parameters twice: two cases all the same
+        yield item, parameter, function, case
+
+
+def existing_cases(items: Iterable[pytest.Item]) -> dict[Test, frozenset[str] | None]:
+    """The cases of each tiered test; None where an empty list of parameters hides them."""
+    found: dict[Test, set[str] | None] = {}
+    for item, _, function, case in _cases(items):
+        test = (item.path, name_in_module(function))
+        cases = found.setdefault(test, set())
+        if NOTSET in item.callspec.params.values():  # type: ignore[attr-defined]
+            found[test] = None
+        elif cases is not None:
+            cases.add(case)
+    return {test: None if cases is None else frozenset(cases) for test, cases in found.items()}
+
+
+def is_trial(item: object) -> bool:
+    """Whether an item, which need not be in order yet, runs a test on a tier."""
+    return _parameter_of(item) is not None
 
 
 def _case_of(item: Any, own_id: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
+from typing import Literal
 
 from pytest_tiers.records import Tokens, Trial
 from pytest_tiers.settings import Settings
@@ -88,6 +90,27 @@ class Savings:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusedCase:
+    """Recordings of one case in one cassette that no test reads any more.
+
+    ``gone`` is what does not exist any more, None where only the tier is not defined any more.
+    ``root`` is the folder of the cassettes, ``cost_usd`` what the answers cost when they were
+    recorded, None where that is unknown.
+    """
+
+    cassette: Path
+    root: Path
+    test: str
+    tier: str
+    case: str
+    samples: tuple[int, ...]
+    answers: int
+    gone: Literal["test", "case"] | None
+    of_defined_tier: bool = True
+    cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """All that any report renders; ``trials`` sorted by prompt, case, ladder and sample.
 
@@ -95,7 +118,8 @@ class RunSummary:
     ``app/triage.py:3 route (gpt-5.4)``, ``tests/judge.py:12 grade (as_is: gpt-5.4)``.
     ``spent_usd`` and ``replayed_usd`` include calls that were left alone. ``rest_usd`` is what
     the trials that the cost or call limit kept out would cost, None where that is unknown;
-    ``other_models`` says where an answer names another model than the one asked.
+    ``other_models`` says where an answer names another model than the one asked; ``unused`` are
+    the recordings that ``unused_recordings`` counts.
     """
 
     settings: Settings
@@ -115,3 +139,4 @@ class RunSummary:
     trials: tuple[Trial, ...]
     rest_usd: Decimal | None = Decimal(0)
     other_models: tuple[str, ...] = ()
+    unused: tuple[UnusedCase, ...] = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.pruning import Pruning
 from pytest_tiers.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 #: The key of xdist's ``workeroutput`` under which a worker hands over its notes.
 NOTES = "pytest_tiers_notes"
+
+#: Exit codes of a run that nobody and nothing cut short.
+_CAME_TO_ITS_END = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
 
 #: pytest's word for a report, its letter, and its word with -v.
 _STATUS = {
@@ -30,8 +38,10 @@ _STATUS = {
 class Ledger:
     """A plugin object: what was learnt in this session, from this process and its workers."""
 
-    def __init__(self, config: pytest.Config, settings: Settings, notes: list[str]) -> None:
-        self._config, self._settings = config, settings
+    def __init__(
+        self, config: pytest.Config, settings: Settings, notes: list[str], pruning: Pruning
+    ) -> None:
+        self._config, self._settings, self._pruning = config, settings, pruning
         #: What the user should know and no report says. Not Python warnings: in a project that
         #: turns those into errors, one outside a test would end the session.
         self.notes = notes
@@ -74,6 +84,7 @@ class Ledger:
         if self.usage_error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         self._fold()
+        self._prune(session)
         if not self._trials or self._config.option.collectonly:
             return
         from pytest_tiers.summary import summarise
@@ -85,9 +96,23 @@ class Ledger:
             commit=_commit(self._config.rootpath),
             selection=self._is_selection(),
             prices=self._prices(),
+            unused=self._pruning.unused(),
         )
         self._fail_for_what_was_learnt_late(session)
         self._write_reports(session, self.summary)
+
+    def _prune(self, session: pytest.Session) -> None:
+        """Delete what no test reads, if that was asked for and the run came to its end."""
+        if self._settings.prune is None or self.usage_error is not None:
+            return
+        if session.exitstatus not in _CAME_TO_ITS_END:
+            self.notes.append("Nothing was pruned, because the run did not come to its end.")
+            return
+        try:
+            self.notes += self._pruning.prune(dry_run=self._config.option.collectonly)
+        except ConfigurationError as error:
+            self.usage_error = str(error)
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _fold(self) -> None:
         roots = {Path(trial.file) for trial in self._trials.values() if trial.file}
@@ -141,14 +166,20 @@ class Ledger:
             terminalreporter.write_line(f"ERROR: {self.usage_error}", red=True)
         for note in dict.fromkeys(self.notes):
             terminalreporter.write_line(f"tiers: {note}", yellow=True)
+        verbosity = self._config.get_verbosity()
+        width = terminalreporter._tw.fullwidth
+        if self._pruning.pruned is not None:
+            from pytest_tiers.reports.recordings import pruned_lines
+
+            dry_run = self._config.option.collectonly
+            for line in pruned_lines(self._pruning.pruned, width=width, dry_run=dry_run):
+                terminalreporter.write_line(line)
         if self.summary is None:
             return
         from pytest_tiers.reports.terminal import summary_lines
 
-        verbosity = self._config.get_verbosity()
         if verbosity >= 0:
             terminalreporter.section("tiers")
-        width = terminalreporter._tw.fullwidth
         for text, markup in summary_lines(self.summary, width=width, verbosity=verbosity):
             terminalreporter.write_line(text, **markup)
 

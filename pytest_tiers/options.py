@@ -19,7 +19,7 @@ from pytest_tiers.configuration import (
     unknown_tier,
 )
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.settings import RECORD_MODES, RecordMode, Settings
+from pytest_tiers.settings import RECORD_MODES, Prune, RecordMode, Settings
 from pytest_tiers.tiers import CURRENT, Ladder, Tier
 
 REPORT_SUFFIXES = (".json",)
@@ -49,6 +49,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="write a report; the suffix decides: " + ", ".join(REPORT_SUFFIXES),
     )
     add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
+    add(
+        "--tiers-prune",
+        nargs="?",
+        const="unused",
+        metavar="tiers",
+        help="delete recordings that no test reads any more; =tiers: of undefined tiers too",
+    )
 
 
 def wants_placeholder(args: list[str], inipath: Path | None, rootpath: Path) -> bool:
@@ -102,6 +109,7 @@ def read_settings(config: pytest.Config) -> Settings:
         placeholder_key=file.placeholder_key,
         config_file=file.path,
         on_command_line=frozenset(asked),
+        prune=_prune(option.tiers_prune),
     )
 
 
@@ -180,6 +188,17 @@ def _record_mode(asked: str | None, comparison: bool) -> RecordMode:
             f'unknown mode "{asked}". Valid modes: {", ".join(RECORD_MODES)}.'
         )
     return asked
+
+
+def _prune(asked: str | None) -> Prune | None:
+    match asked:
+        case None | "unused" | "tiers":
+            return asked
+        case _:
+            raise _option("prune").wrong(
+                f'unknown value "{asked}". Valid: --tiers-prune, --tiers-prune=tiers. A path '
+                "must stand before it."
+            )
 
 
 def _report(path: str) -> Path:

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from pytest_tiers import options
+from pytest_tiers.census import Census
 from pytest_tiers.collection import SETTINGS, Collection
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.fixtures import CLIENTS, Clients
 from pytest_tiers.ledger import Ledger
 from pytest_tiers.override.keys import PlaceholderKey
+from pytest_tiers.pruning import CENSUS, Pruning
 from pytest_tiers.workers import FANS_OUT, PROBLEM, SPENDING, ForWorkers
 
 
@@ -33,7 +35,9 @@ class TierSession:
         self.settings = options.read_settings(config)
         self._notes: list[str] = []
         self.collection = Collection(self.settings, self._notes)
-        self.ledger = Ledger(config, self.settings, self._notes)
+        self.census = Census()
+        self.pruning = Pruning(config, self.settings, self.census)
+        self.ledger = Ledger(config, self.settings, self._notes, self.pruning)
         placeholder.is_allowed = self.settings.placeholder_key
         config.stash[SETTINGS] = self.settings
         clients = config.stash[CLIENTS] = Clients()
@@ -41,8 +45,9 @@ class TierSession:
         # Registered later than pytest's own --lf and --ff, so our hooks see what these leave.
         config.pluginmanager.register(self, "tiers-session")
         config.pluginmanager.register(self.ledger, "tiers-ledger")
+        config.pluginmanager.register(self.census, "tiers-census")
         if config.pluginmanager.hasplugin("xdist"):
-            workers = ForWorkers(self.settings, self.ledger, lambda: self.spending)
+            workers = ForWorkers(self.settings, self.ledger, self.pruning, lambda: self.spending)
             config.pluginmanager.register(workers, "tiers-workers")
 
     @cached_property
@@ -60,7 +65,9 @@ class TierSession:
         self, session: pytest.Session, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
         """Put the trials in order when all other plugins are done, and get ready to run them."""
+        found = len(items)
         yield
+        self.census.end(failed=bool(session.testsfailed), left_out=found - len(items))
         try:
             self.collection.arrange(session, items)
             if self.collection.trials and not self._config.option.collectonly:
@@ -69,12 +76,15 @@ class TierSession:
             if not hasattr(self._config, "workerinput"):
                 raise pytest.UsageError(str(error)) from None
             # A usage error in a worker would show as a crash: the controller says it instead.
+            self.census.gap = "the tests cannot run"
             self._config.workeroutput[PROBLEM] = str(error)  # type: ignore[attr-defined]  # xdist adds it
             items.clear()
 
     def pytest_collection_finish(self) -> None:
         """From here on only trials see the placeholder."""
         self._placeholder.take_away()
+        if hasattr(self._config, "workerinput"):
+            self._config.workeroutput[CENSUS] = self.census.to_builtins()  # type: ignore[attr-defined]  # xdist's
 
     def _get_ready(self) -> None:
         """Make the runner. Raises ConfigurationError for a missing key."""

@@ -13,6 +13,9 @@ from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 RecordMode = Literal["none", "once", "new_episodes", "all"]
 RECORD_MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 
+#: Which recordings to delete: those that no test reads, and those of undefined tiers too.
+Prune = Literal["unused", "tiers"]
+
 #: The ladder of an everyday run: the application as it is.
 _EVERYDAY = Ladder((BUILT_IN[CURRENT],), CURRENT)
 
@@ -81,6 +84,7 @@ class Settings:
     placeholder_key: bool = True
     config_file: Path | None = None
     on_command_line: frozenset[str] = frozenset()
+    prune: Prune | None = None
 
     @property
     def alpha(self) -> float:

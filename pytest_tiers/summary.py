@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from itertools import chain, groupby
@@ -12,7 +12,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from pytest_tiers import statistics, verdicts
-from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
+from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats, UnusedCase
 from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.savings import total_savings
 from pytest_tiers.settings import Settings
@@ -80,16 +80,16 @@ def summarise(
     created: str,
     commit: str | None = None,
     selection: bool = False,
-    unused_recordings: int | None = None,
+    unused: Collection[UnusedCase] | None = None,
     prices: Mapping[str, dict[str, str | None] | None] | None = None,
 ) -> RunSummary:
     """Compute all that a report shows; the order of ``trials`` does not matter.
 
     ``created`` is the time as ISO 8601 in UTC, ``selection`` whether only part of the suite ran,
-    ``unused_recordings`` None where that is unknown, ``prices`` each tier's price as a report
-    names it. ``Trial.settings`` may say ``margin``, ``min_pass_rate``, ``monthly_runs``,
-    ``cases`` (how many the prompt has) and ``reachable`` (for each candidate, how many prompts
-    of the run have enough cases to become safe).
+    ``unused`` the recordings that no test reads (None where that is unknown), ``prices`` each
+    tier's price as a report names it. ``Trial.settings`` may say ``margin``, ``min_pass_rate``,
+    ``monthly_runs``, ``cases`` (how many the prompt has) and ``reachable`` (for each candidate,
+    how many prompts of the run have enough cases to become safe).
     """
     ladder = settings.ladder
     settled = verdicts.settle(trials, ladder.flagship)
@@ -117,7 +117,8 @@ def summarise(
         unpriced_spent_calls=_unpriced(paid),
         replayed_usd=_priced_sum(call for call in calls if call.replayed),
         stale_trials=sum(trial.stale for trial in ordered),
-        unused_recordings=unused_recordings,
+        unused_recordings=None if unused is None else sum(len(one.samples) for one in unused),
+        unused=tuple(unused or ()),
         rewritten=_rewritten(ordered),
         left_alone=_left_alone(calls),
         trials=ordered,

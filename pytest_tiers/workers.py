@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_tiers.ledger import NOTES, Ledger
+from pytest_tiers.pruning import Pruning
 from pytest_tiers.settings import Settings
 
 #: The key of ``workerinput`` under which workers find the run's spending ledger.
@@ -26,9 +27,12 @@ _OURS = ("load", "worksteal", "loadgroup")
 class ForWorkers:
     """Hooks of pytest-xdist."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, spending: Callable[[], Path]) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, pruning: Pruning, spending: Callable[[], Path]
+    ) -> None:
         """``spending`` makes the file in which the run counts what it spends."""
-        self._settings, self._ledger, self._spending = settings, ledger, spending
+        self._settings, self._ledger, self._pruning = settings, ledger, pruning
+        self._spending = spending
         self._records = settings.comparison and settings.record != "none"
         self._has_said = False
 
@@ -62,6 +66,7 @@ class ForWorkers:
     def pytest_testnodedown(self, node: Any) -> None:
         """Learn what a worker could not work with."""
         output = getattr(node, "workeroutput", {})
+        self._pruning.take(output)
         self._ledger.notes += output.get(NOTES, [])
         problem = output.get(PROBLEM)
         if problem is not None:

@@ -28,14 +28,11 @@ class Journal:
     """The open journal of one process under one cassette root."""
 
     def __init__(self, root: Path) -> None:
-        folder = root / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (ignore := folder / ".gitignore").exists():
-            ignore.write_text("*\n")
+        folder = _own_folder(root)
         self.process = os.getpid()
         self.path = folder / f"journal-{self.process}-{uuid.uuid4().hex[:8]}.jsonl"
         self._end = self._size = 0
-        with _folding(folder):  # whoever folds shall not find it before it is locked
+        with folding(root):  # whoever folds shall not find it before it is locked
             # Without a buffer, nothing of a line that failed is left to be written later.
             self._file = self.path.open("xb", buffering=0)
             _lock(self._file, wait=False)
@@ -80,9 +77,20 @@ def finished_journals(root: Path) -> Iterator[list[Path]]:
     if not any(folder.glob("journal-*.jsonl")):
         yield []  # a replay writes nothing, not even a lock
         return
-    with _folding(folder):
+    with folding(root):
         found = sorted((path.stat().st_mtime_ns, path) for path in folder.glob("journal-*.jsonl"))
         yield [path for _, path in found if _is_finished(path)]
+
+
+@contextlib.contextmanager
+def folding(root: Path) -> Iterator[None]:
+    """Be the only process that changes cassettes under ``root``. Raises OSError."""
+    with (_own_folder(root) / "fold.lock").open("ab") as file:
+        _lock(file, wait=True)
+        try:
+            yield
+        finally:
+            _unlock(file)
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -127,15 +135,12 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-@contextlib.contextmanager
-def _folding(folder: Path) -> Iterator[None]:
-    """Wait until no other process folds the journals of this folder, and keep them away."""
-    with (folder / "fold.lock").open("ab") as file:
-        _lock(file, wait=True)
-        try:
-            yield
-        finally:
-            _unlock(file)
+def _own_folder(root: Path) -> Path:
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (ignore := folder / ".gitignore").exists():
+        ignore.write_text("*\n")
+    return folder
 
 
 def _is_finished(journal: Path) -> bool:

@@ -14,6 +14,10 @@ LONGEST = 118
 _LONGEST_TIER = 40
 
 
+#: A test: its module, and its name inside it (``Class.test_route``).
+Test = tuple[Path, str]
+
+
 @dataclass(frozen=True, slots=True)
 class CassetteFile:
     """A cassette's place: the folder that is the root of its cassettes, and its own path."""
@@ -39,6 +43,16 @@ def cassette_file(
     longest = LONGEST - _LONGEST_TIER - len("[].yaml")
     name = f"{_safe(test, longest)}[{_safe(tier, _LONGEST_TIER)}].yaml"
     return CassetteFile(root, root.joinpath(*parts, name))
+
+
+def name_in_module(function: str) -> str:
+    """The part of a test's node id after its module: ``TestRoute.test_route``."""
+    return function.partition("::")[2].replace("::", ".")
+
+
+def of_all_tiers(cassette: Path) -> Path:
+    """What the cassettes of one test share, whatever the tier: their path up to the bracket."""
+    return cassette.parent / cassette.name.rpartition("[")[0]
 
 
 def _safe(name: str, longest: int) -> str:

@@ -10,6 +10,7 @@ from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.numbers import count, percent
+from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.table import Row, headings, rows
 from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
 from pytest_tiers.reports.totals import (
@@ -64,6 +65,9 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _bullets(trouble_sentences(summary), width, _RED),
             _steps(summary, width),
         ]
+    if verbosity > 0:
+        listed = (stale_lines(summary, width=width), unused_lines(summary.unused, width=width))
+        blocks += [[(line, {}) for line in lines] for lines in listed]
     yield from _apart(blocks)
 
 

@@ -84,9 +84,9 @@ class TestRun:
 
     def test_what_is_handed_through(self) -> None:
         price = {"input": "0.20", "cached_input": "0.02", "output": "1.25", "source": "here"}
-        found = run([], commit="abc", selection=True, unused_recordings=3, prices={"nano": price})
+        found = run([], commit="abc", selection=True, unused=[], prices={"nano": price})
         assert (found.settings, found.created) == (COMPARISON, "2026-11-23T12:00:00Z")
-        assert (found.commit, found.selection, found.unused_recordings) == ("abc", True, 3)
+        assert (found.commit, found.selection, found.unused_recordings) == ("abc", True, 0)
         assert found.ladder[0] == LadderEntry("nano", "gpt-5.4-nano", price)
         assert found.ladder[2] == LadderEntry("full", "gpt-5.4", None)
 
