@@ -130,7 +130,7 @@ class _Judge:
         """
         stored = read_index(file.path)
         module = self._modules.get(file.path.parent)
-        if module is None and not self._is_gone(file.path, stored):
+        if module is None and not (self._project.owns(file.root) and self._is_gone(file, stored)):
             return None
         if module is not None and not self._is_judged(module, file.path, stored):
             return []
@@ -167,12 +167,12 @@ class _Judge:
         place = self._project.place(module, name_in_module(stored.function), stored.tier)
         return place.path == path and not self._existing.is_unknown(module)
 
-    def _is_gone(self, path: Path, stored: Stored) -> bool:
+    def _is_gone(self, file: CassetteFile, stored: Stored) -> bool:
         """Whether a module that was not collected lay where was looked, and is no more."""
         module = self._project.root / stored.function.partition("::")[0]
         folder = next((folder for folder in module.parents if folder.is_dir()), None)
         return (
-            self._is_judged(module, path, stored)
+            self._is_judged(module, file.path, stored)
             and not module.exists()
             and folder in self._existing.folders
             and any(module.is_relative_to(covered) for covered in self._project.covered)
