@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ class Census:
         self._modules: set[Path] = set()
         self._unknown: set[Path] = set()
         self._items: list[pytest.Item] = []
+        #: Function, old and new name of the cases that were replayed under an old name.
+        self.renamed: set[tuple[str, str, str]] = set()
         self.gap: str | None = "the collection did not come to its end"
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -63,6 +65,7 @@ class Census:
         """What was found as builtins, for xdist's wire."""
         return {
             "gap": self.gap,
+            "renamed": list(self.renamed),
             "folders": [*map(str, self._folders)],
             "modules": [*map(str, self._modules)],
             "unknown": [*map(str, self._unknown)],
@@ -73,7 +76,7 @@ class Census:
         }
 
 
-def put_together(found: Iterable[Mapping[str, Any]]) -> Existing:
+def put_together(found: Sequence[Mapping[str, Any]]) -> Existing:
     """Which tests exist, from what each process found."""
     from pytest_tiers.cassettes.unused import Existing
 
@@ -92,4 +95,5 @@ def put_together(found: Iterable[Mapping[str, Any]]) -> Existing:
         frozenset(paths["modules"]),
         frozenset(paths["unknown"]),
         existing,
+        frozenset((function, old) for one in found for function, old, _ in one["renamed"]),
     )

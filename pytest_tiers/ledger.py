@@ -79,11 +79,13 @@ class Ledger:
         if self.runner is not None:
             self.runner.stop()
         if self._is_worker:
-            self._config.workeroutput[NOTES] = self.notes  # type: ignore[attr-defined]  # xdist's
+            output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
+            output |= {NOTES: self.notes, **self._pruning.handed_over()}
             return
         if self.usage_error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         self._fold()
+        self.notes += self._pruning.renamed_notes()
         self._prune(session)
         if not self._trials or self._config.option.collectonly:
             return

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_tiers.census import Census, put_together
 from pytest_tiers.errors import CassetteError, ConfigurationError
+from pytest_tiers.reports.numbers import count
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import Tier
 
@@ -44,6 +45,24 @@ class Pruning:
                 f"--tiers-prune deletes what no test reads, so all tests must be collected, but "
                 f"{self._narrowed} narrows this run. Run pytest --tiers-prune without it."
             )
+
+    def handed_over(self) -> dict[str, Any]:
+        """What a worker tells the controller."""
+        return {CENSUS: self._census.to_builtins()}
+
+    def renamed_notes(self) -> list[str]:
+        """Say that cases were renamed, where their recordings still have the old name."""
+        found = {*self._census.renamed}
+        for worker in filter(None, self._of_workers):
+            found.update(worker["renamed"])
+        cases = len({(function, new) for function, _, new in found})
+        if not cases or self._settings.record != "none":
+            return []
+        were, its_name = ("was", "its new name") if cases == 1 else ("were", "their new names")
+        return [
+            f"{count(cases, 'case')} {were} renamed; run with --tiers-record=once to store "
+            f"{'it' if cases == 1 else 'them'} under {its_name}."
+        ]
 
     def take(self, output: Mapping[str, Any]) -> None:
         """Take in what a worker found; one that crashed found nothing that can be trusted."""

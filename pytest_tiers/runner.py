@@ -16,9 +16,11 @@ from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher
 from pytest_tiers.cassettes.names import CassetteFile, cassette_file
+from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.cassettes.tape import Ahead, Tape, TapeLabel
 from pytest_tiers.cassettes.transports import patched
+from pytest_tiers.census import Census
 from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey
 from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
 from pytest_tiers.fixtures import ACTIVE
@@ -48,6 +50,8 @@ class Runner:
         placeholder: PlaceholderKey,
         budget: Budget,
         notes: list[str],
+        census: Census,
+        claims: Path,
         *,
         fans_out: bool,
     ) -> None:
@@ -62,6 +66,11 @@ class Runner:
         self._router = TrialRouter(base_urls, settings.ignore_hosts)
         self._matcher = Matcher(settings.ignore, self._normalise)
         till = Till(budget, Gates(_share(config, settings.max_in_flight)))
+        self._tests = {trial.function: (trial.path, trial.in_test) for trial in trials}
+        self._renamed = RenamedCases(
+            lambda function: census.cases.get(self._tests[function]), claims, self._matcher
+        )
+        census.renamed = self._renamed.found
         self._rules = CallRules(
             replaces=settings.replaces,
             root=config.rootpath,
@@ -139,7 +148,10 @@ class Runner:
         with contextlib.suppress(CassetteError):
             cassette = self.library.cassette(self._files[trial.function, trial.tier.name].path)
             key = (trial.case_in_function, trial.sample)
-            return cassette is not None and key in cassette.recordings
+            return cassette is not None and (
+                key in cassette.recordings
+                or self._renamed.has_any(cassette, trial.function, trial.sample)
+            )
         return True  # a damaged cassette is never recorded over unasked
 
     def _lead(self, trial: PlannedTrial) -> Lead | None:
@@ -186,6 +198,7 @@ class Runner:
             [other for other in others if other is not None],
             ahead=ahead,
             feeds=feeds,
+            renamed=self._renamed,
         )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -19,7 +19,7 @@ from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.fixtures import CLIENTS, Clients
 from pytest_tiers.ledger import Ledger
 from pytest_tiers.override.keys import PlaceholderKey
-from pytest_tiers.pruning import CENSUS, Pruning
+from pytest_tiers.pruning import Pruning
 from pytest_tiers.workers import FANS_OUT, PROBLEM, SPENDING, ForWorkers
 
 
@@ -83,8 +83,6 @@ class TierSession:
     def pytest_collection_finish(self) -> None:
         """From here on only trials see the placeholder."""
         self._placeholder.take_away()
-        if hasattr(self._config, "workerinput"):
-            self._config.workeroutput[CENSUS] = self.census.to_builtins()  # type: ignore[attr-defined]  # xdist's
 
     def _get_ready(self) -> None:
         """Make the runner. Raises ConfigurationError for a missing key."""
@@ -99,6 +97,8 @@ class TierSession:
             self._placeholder,
             Budget(self.spending, settings.max_cost, settings.max_calls),
             self._notes,
+            self.census,
+            self.spending.with_name("claims.sqlite"),
             fans_out=getattr(self._config, "workerinput", {}).get(FANS_OUT, True),
         )
         runner.check_keys(dict(os.environ))

@@ -22,7 +22,8 @@ from pytest_tiers.cassettes.journal import (
     finished_journals,
     write_atomically,
 )
-from pytest_tiers.cassettes.names import CassetteFile
+from pytest_tiers.cassettes.names import CassetteFile, of_all_tiers
+from pytest_tiers.cassettes.renamed import rename
 from pytest_tiers.errors import CassetteError
 from pytest_tiers.usage import read_answer
 
@@ -32,7 +33,8 @@ class Attempt:
     """One run of one trial, as its journal tells it.
 
     ``calls`` maps the position of a call to what was recorded or replayed. ``anew`` means that
-    the user asked to replace a cassette that cannot be read.
+    the user asked to replace a cassette that cannot be read, ``renamed_from`` that the case's
+    recordings stand under this name.
     """
 
     function: str
@@ -41,6 +43,7 @@ class Attempt:
     calls: dict[int, RecordedCall] = field(default_factory=dict)
     complete: bool = False
     anew: bool = False
+    renamed_from: str | None = None
 
 
 #: What becomes of answers that no cassette has taken.
@@ -171,10 +174,25 @@ class Library:
             cassette = None
         cassette = cassette or Cassette(attempts[0].function, attempts[0].tier)
         for attempt in attempts:
-            _merge(cassette, attempt)
-        write_atomically(target, format.dump(cassette))
-        self._read[target] = cassette
+            if attempt.renamed_from is None:
+                _merge(cassette, attempt)
+            else:
+                self._rename(target, cassette, attempt.renamed_from, attempt.key[0])
+        if cassette.recordings or cassette.unfinished:
+            write_atomically(target, format.dump(cassette))
+            self._read[target] = cassette
         return said
+
+    def _rename(self, target: Path, cassette: Cassette, old: str, new: str) -> None:
+        """Rename a case in a cassette, and in those of the same test on other tiers."""
+        rename(cassette, old, new)
+        for path in target.parent.glob("*.yaml"):
+            if path != target and of_all_tiers(path) == of_all_tiers(target):
+                # One that cannot be read keeps the old name, which is found there later.
+                with contextlib.suppress(CassetteError):
+                    other = self.cassette(path)
+                    if other is not None and rename(other, old, new):
+                        write_atomically(path, format.dump(other))
 
 
 def _set_aside(damaged: Path) -> Path:
@@ -221,6 +239,7 @@ def _attempts(journalled: Iterable[Mapping[str, Any]]) -> Iterable[Attempt]:
         )
         # An answer that comes when its test has ended does not make the trial incomplete.
         attempt.complete = attempt.complete or entry.get("complete", False)
+        attempt.renamed_from = attempt.renamed_from or entry.get("renamed_from")
         if "interaction" in entry:
             call = RecordedCall(entry["interaction"], entry["about"])
             position = entry["position"]

@@ -18,6 +18,7 @@ from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, rec
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher, SentRequest
 from pytest_tiers.cassettes.names import CassetteFile
+from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteError, CassetteMiss
 from pytest_tiers.settings import RecordMode
@@ -137,6 +138,7 @@ class Tape:
     answer too, where the same was asked (for the tier ``current``). ``has_recording`` tells
     whether the trial was recorded to its end, ``damage`` why its cassette cannot be read.
     ``ahead`` holds answers that came before the trial; a tape with ``feeds`` gets them.
+    ``renamed`` finds the recording of a case that had another name.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class Tape:
         *,
         ahead: Ahead | None = None,
         feeds: Ahead | None = None,
+        renamed: RenamedCases | None = None,
     ) -> None:
         self._library, self.label, self._mode = library, label, mode
         self._ahead, self._feeds = ahead, feeds
@@ -182,6 +185,9 @@ class Tape:
         ]
         #: Its own recording first, then those of other tiers.
         self._shelves = [Shelf(recording, matcher) for recording in (base, *found) if recording]
+        self._renamed = None if self._shelves or mode == "all" else renamed
+        self._cassettes = [one for one in (cassette, *others) if one is not None]
+        self._old_name: str | None = None
 
     def _own_cassette(self) -> Cassette | None:
         try:
@@ -204,6 +210,7 @@ class Tape:
         key = self._matcher.key(scrubbed)
         with self._lock:
             position, self._sent = self._sent, self._sent + 1
+            self._look_for_old_name(key)
             found = self._find(key)
             if found is not None:
                 self._not_journalled[position] = found
@@ -215,6 +222,15 @@ class Tape:
         if found is None and self._feeds is not None:
             exchange.promise = self._feeds.expect(key)
         return exchange
+
+    def _look_for_old_name(self, key: str) -> None:
+        """At the first request of a trial without a recording: was its case renamed?"""
+        renamed, self._renamed = self._renamed, None
+        found = renamed and renamed.find(self._cassettes, self.label.function, *self.label.key, key)
+        if found:
+            self._old_name, recording = found
+            self._shelves = [Shelf(recording, self._matcher)]
+            self.has_recording, self._goes_out = True, False
 
     def _find(self, key: str) -> RecordedCall | None:
         """Reserve a recorded answer."""
@@ -296,6 +312,9 @@ class Tape:
     def finish(self, *, complete: bool) -> None:
         """End the trial. A trial that replayed everything leaves its recording untouched."""
         with self._lock:
+            if self._old_name is not None and complete and not self._records:
+                self._store_new_name()
+                return
             if not (self._records or (complete and self._resumes and self._mode != "none")):
                 return
             # What cannot be written now was said when an answer could not: the next run
@@ -303,6 +322,11 @@ class Tape:
             with contextlib.suppress(OSError):
                 self._write_calls()
                 self._write(complete=complete)
+
+    def _store_new_name(self) -> None:
+        if self._mode != "none":
+            with contextlib.suppress(OSError):
+                self._write(renamed_from=self._old_name)
 
     def _write_calls(self) -> None:
         """Journal the trial's calls so far, replayed ones too: it shall not need the cassette."""

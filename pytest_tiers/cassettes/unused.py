@@ -29,13 +29,15 @@ class Existing:
 
     ``folders`` and ``modules`` are what was looked into, ``unknown`` those among them that were
     skipped as a whole. ``cases`` holds the names of a tiered test's cases; None where they are
-    not known.
+    not known. ``renamed`` are functions with names of cases that stand in cassettes and
+    go by another name now.
     """
 
     folders: frozenset[Path]
     modules: frozenset[Path]
     unknown: frozenset[Path]
     cases: Mapping[Test, frozenset[str] | None]
+    renamed: frozenset[tuple[str, str]] = frozenset()
 
     def is_unknown(self, path: Path) -> bool:
         """Whether the module at ``path``, or a folder above it, was skipped as a whole."""
@@ -151,7 +153,8 @@ class _Judge:
                 of_defined_tier=is_defined,
             )
             for case, trials in by_case.items()
-            if (gone := self._gone(file.path, case)) or not is_defined
+            if (stored.function, case) not in self._existing.renamed
+            and ((gone := self._gone(file.path, case)) or not is_defined)
         ]
 
     def _gone(self, path: Path, case: str) -> Literal["test", "case"] | None:
