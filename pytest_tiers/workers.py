@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,6 +61,16 @@ class ForWorkers:
         class CaseScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist's types are Any
             def _split_scope(self, nodeid: str) -> str:
                 return case_of(nodeid, names)
+
+            def remove_node(self, node: Any) -> str | None:
+                """As xdist's own, but without the test that crashed: it would crash for ever."""
+                units = self.assigned_work[node].values()
+                left = ((unit, test) for unit in units for test, done in unit.items() if not done)
+                crashed: str | None = None
+                for unit, crashed in itertools.islice(left, 1):
+                    unit[crashed] = True
+                super().remove_node(node)
+                return crashed
 
         return CaseScheduling(config, log)
 

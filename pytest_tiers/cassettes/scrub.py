@@ -12,7 +12,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 KEPT_HEADERS = frozenset({"content-type", "content-encoding", "location", "retry-after"})
 
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-_SECRET_QUERY = re.compile(r"key|token|secret|passw|signature|^sig$|^code$", re.IGNORECASE)
+#: Whole names: `keyword`, `page_token` and `sort_key` say what is asked for.
+_SECRET_QUERY = re.compile(
+    r"(^|api|access|auth|functions|private|secret|subscription)[_.-]?key$"
+    r"|(^|access|api|auth|bearer|id|refresh|security|session)[_.-]?token$"
+    r"|secret|passw|credential|signature$|^sig$|^code$",
+    re.IGNORECASE,
+)
 _SHORTEST = 12
 
 

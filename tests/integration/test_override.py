@@ -52,7 +52,7 @@ def test_the_tiers_key_arrives_as_bearer_and_the_applications_nowhere(
     config = TIER.format(name="nano", url=server.url, more='api_key_env = "NANO_KEY"')
     config += TIER.format(name="free", url=server.url, more="")
     run_one(project, "--tiers=free,nano", config=config).assert_outcomes(passed=2)
-    free, nano = server.requests
+    free, nano = sorted(server.requests, key=lambda got: str(got.json["model"]))
     assert nano.headers["authorization"] == "Bearer sk-of-the-tier-nano"
     assert "authorization" not in free.headers
     assert "of-the-application" not in str([free.headers, nano.headers])

@@ -88,3 +88,15 @@ def test_only_harmless_headers_are_kept(scrubber: Scrubber) -> None:
         "location": ["https://host/file?sig=<sig>"],
         "retry-after": ["2"],
     }
+
+
+@pytest.mark.parametrize("name", ["keyword", "page_token", "nextPageToken", "sort_key", "monkey"])
+def test_names_that_only_look_like_a_secret_stay_in_a_url(name: str) -> None:
+    assert Scrubber().url(f"https://shop.example.com/?{name}=cats").endswith(f"?{name}=cats")
+
+
+@pytest.mark.parametrize(
+    "name", ["key", "api_key", "apiKey", "access_token", "X-Amz-Signature", "client_secret", "sig"]
+)
+def test_secrets_in_a_url_are_not_written(name: str) -> None:
+    assert "s3cr3t" not in Scrubber().url(f"https://shop.example.com/?{name}=s3cr3t")
