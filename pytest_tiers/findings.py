@@ -14,11 +14,29 @@ from pytest_tiers.verdicts import Comparison
 
 @dataclass(frozen=True, slots=True)
 class LadderEntry:
-    """One tier of the run as a report names it; prices in USD per million tokens, as text."""
+    """One tier of the run as a report names it; prices in USD per million tokens, as text.
+
+    ``seconds_p50`` and ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call,
+    over all prompts.
+    """
 
     name: str
     model: str | None
     price: dict[str, str | None] | None
+    seconds_p50: float | None = None
+    seconds_p95: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassRate:
+    """How often a tier passes a prompt's tests, from 0 to 1: the mean over cases.
+
+    ``low`` and ``high`` hold together at the run's confidence, for inputs like these cases.
+    """
+
+    estimate: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +46,8 @@ class TierStats:
     ``cost_per_1000`` is the measured cost of 1,000 runs of the prompt in USD, from the trials
     whose calls are all priced, at uncached input; None where there is none. A candidate's are
     the trials whose pair on the flagship is complete and priced too. ``seconds_p50`` and
-    ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call.
+    ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call. ``pass_rate`` is
+    None where no trial counts.
     """
 
     trials: int
@@ -44,6 +63,7 @@ class TierStats:
     cost_per_1000: Decimal | None
     seconds_p50: float | None
     seconds_p95: float | None
+    pass_rate: PassRate | None = None
 
 
 @dataclass(frozen=True, slots=True)

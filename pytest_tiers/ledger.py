@@ -152,11 +152,11 @@ class Ledger:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write_reports(self, session: pytest.Session, summary: RunSummary) -> None:
-        from pytest_tiers.reports import json
+        from pytest_tiers.reports.writers import write
 
         for path in self._settings.reports:
             try:
-                json.write(summary, path)
+                write(summary, path)
             except ConfigurationError as error:
                 self.notes.append(str(error))
                 if session.exitstatus == pytest.ExitCode.OK:

@@ -19,10 +19,9 @@ from pytest_tiers.configuration import (
     unknown_tier,
 )
 from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.reports.writers import SUFFIXES
 from pytest_tiers.settings import RECORD_MODES, Prune, RecordMode, Settings
 from pytest_tiers.tiers import CURRENT, Ladder, Tier
-
-REPORT_SUFFIXES = (".json",)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -46,7 +45,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="write a report; the suffix decides: " + ", ".join(REPORT_SUFFIXES),
+        help="write a report; the suffix decides: " + ", ".join(SUFFIXES),
     )
     add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
     add(
@@ -202,8 +201,8 @@ def _prune(asked: str | None) -> Prune | None:
 
 
 def _report(path: str) -> Path:
-    if Path(path).suffix not in REPORT_SUFFIXES:
+    if Path(path).suffix not in SUFFIXES:
         raise _option("report").wrong(
-            f'"{path}": the suffix decides the format; valid: {", ".join(REPORT_SUFFIXES)}.'
+            f'"{path}": the suffix decides the format; valid: {", ".join(SUFFIXES)}.'
         )
     return Path.cwd() / path

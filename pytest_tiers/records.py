@@ -90,9 +90,11 @@ class Trial:
     """One case of a prompt on one tier, once: one pytest item.
 
     ``answer`` is the text of the last answer a model gave, ``output`` what the test handed to
-    ``tier.compare`` (builtins). ``stale`` means that a recording of this trial exists but lacks
-    one of its requests. ``budget`` means that the cost or call limit kept it from running.
-    ``expects_call`` is True for tests that use the ``tier`` fixture.
+    ``tier.compare`` (builtins). ``question`` is the text of the request that got the answer,
+    without secrets, None where a report will not need it (see `pytest_tiers.runner`).
+    ``stale`` means that a recording of this trial exists but lacks one of its requests.
+    ``budget`` means that the cost or call limit kept it from running. ``expects_call`` is True
+    for tests that use the ``tier`` fixture.
     """
 
     prompt: str
@@ -107,6 +109,7 @@ class Trial:
     replayed: bool = False
     calls: tuple[Call, ...] = ()
     answer: str | None = None
+    question: str | None = None
     output: Any = None
     has_output: bool = False
     stale: bool = False

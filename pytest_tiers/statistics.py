@@ -87,6 +87,17 @@ def largest_drop(differences: Tally, alpha: float) -> float:
     return high
 
 
+def mean_bounds(values: Tally, alpha: float) -> tuple[float, float]:
+    """Bounds (low, high) on the mean of values in [0, 1]; both hold together at 1 − ``alpha``.
+
+    How far the mean may lie below 1 is the largest drop of ``value − 1``, and how far above 0
+    that of ``−value``: the same bets as a verdict's, each side with half of ``alpha``.
+    """
+    below_one = tuple((value - 1, count) for value, count in values)
+    above_zero = tuple((-value, count) for value, count in reversed(values))
+    return 1 - largest_drop(below_one, alpha / 2), largest_drop(above_zero, alpha / 2)
+
+
 @lru_cache(maxsize=256)
 def more_needed(
     differences: Tally, margin: float, log_threshold: float

@@ -13,10 +13,11 @@ from typing import Any
 
 from pytest_tiers import statistics, verdicts
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats, UnusedCase
+from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.savings import total_savings
 from pytest_tiers.settings import Settings
-from pytest_tiers.tiers import CURRENT, Ladder
+from pytest_tiers.tiers import CURRENT, Ladder, Tier
 from pytest_tiers.verdicts import Comparison
 
 #: Why a prompt has no verdict.
@@ -108,8 +109,7 @@ def summarise(
         commit=commit,
         selection=selection,
         ladder=tuple(
-            LadderEntry(tier.name, tier.model, (prices or {}).get(tier.name))
-            for tier in ladder.tiers
+            _ladder_entry(tier, (prices or {}).get(tier.name), ordered) for tier in ladder.tiers
         ),
         prompts=prompts,
         savings=total_savings(prompts),
@@ -125,6 +125,13 @@ def summarise(
         rest_usd=_rest_usd(ordered),
         other_models=_other_models(ordered),
     )
+
+
+def _ladder_entry(
+    tier: Tier, price: dict[str, str | None] | None, trials: tuple[Trial, ...]
+) -> LadderEntry:
+    calls = [call for trial in trials if trial.tier == tier.name for call in trial.tier_calls]
+    return LadderEntry(tier.name, tier.model, price, *_seconds(calls))
 
 
 def _sort_key(ladder: Ladder) -> Callable[[Trial], tuple[str, str, int, str, int]]:
@@ -209,6 +216,7 @@ def _summarise_prompt(
             name: _tier_stats(
                 by_tier[name],
                 paired[name].candidate if name in paired else _mean(costs[name].values()),
+                settings.alpha,
             )
             for name in [*names, *others]
         },
@@ -292,11 +300,11 @@ def _recommended(
     return min(cheaper, key=itemgetter(0))[1] if cheaper else None
 
 
-def _tier_stats(trials: list[Trial], mean_cost: Decimal | None) -> TierStats:
-    """``mean_cost`` is that of one run in USD."""
+def _tier_stats(trials: list[Trial], mean_cost: Decimal | None, alpha: float) -> TierStats:
+    """``mean_cost`` is that of one run in USD; the pass rate's bounds hold at 1 − ``alpha``."""
     calls = [call for trial in trials for call in trial.tier_calls]
     outcomes = Counter(trial.outcome for trial in trials)
-    seconds = sorted(call.seconds for call in calls if call.seconds is not None)
+    p50, p95 = _seconds(calls)
     return TierStats(
         trials=len(trials),
         passed=outcomes["passed"],
@@ -309,9 +317,16 @@ def _tier_stats(trials: list[Trial], mean_cost: Decimal | None) -> TierStats:
         cost_usd=_cost(calls),
         unpriced_calls=_unpriced(calls),
         cost_per_1000=None if mean_cost is None else 1000 * mean_cost,
-        seconds_p50=_percentile(seconds, 50),
-        seconds_p95=_percentile(seconds, 95),
+        seconds_p50=p50,
+        seconds_p95=p95,
+        pass_rate=pass_rate(trials, alpha),
     )
+
+
+def _seconds(calls: Iterable[Call]) -> tuple[float | None, float | None]:
+    """The recorded seconds that half of the calls, and 95% of them, did not exceed."""
+    known = sorted(call.seconds for call in calls if call.seconds is not None)
+    return _percentile(known, 50), _percentile(known, 95)
 
 
 def _total_tokens(calls: Iterable[Call]) -> Tokens:

@@ -196,17 +196,21 @@ class Tape:
             self.damage = f"{error} Record it again with --tiers-record=all, or restore the file."
             return None
 
-    def begin(self, request: SentRequest, observer: CallObserver) -> Exchange:
-        """Start a call: reserves its answer, or makes sure that one may be asked for.
-
-        Raises CallRefused.
-        """
-        scrubbed = SentRequest(
+    def without_secrets(self, request: SentRequest) -> SentRequest:
+        """The request as it is written and compared, save for its headers."""
+        return SentRequest(
             request.method,
             self._scrubber.url(request.url),
             request.headers,
             self._scrubber.bytes(request.body),
         )
+
+    def begin(self, request: SentRequest, observer: CallObserver) -> Exchange:
+        """Start a call: reserves its answer, or makes sure that one may be asked for.
+
+        Raises CallRefused.
+        """
+        scrubbed = self.without_secrets(request)
         key = self._matcher.key(scrubbed)
         with self._lock:
             position, self._sent = self._sent, self._sent + 1

@@ -20,6 +20,7 @@ from pytest_tiers.override.attempts import Attempts
 from pytest_tiers.override.charges import Charge, Till
 from pytest_tiers.override.rewrite import as_tier
 from pytest_tiers.override.sites import call_site, evaluation_library
+from pytest_tiers.questions import question
 from pytest_tiers.records import Call
 from pytest_tiers.tiers import Tier
 
@@ -60,6 +61,8 @@ class ActiveTrial:
         #: The texts of all answers of models so far.
         self.said: list[str] = []
         self.last_answer: str | None = None
+        #: The last request that got an answer or a refusal.
+        self._last_asked: SentRequest | None = None
         self.output: Any = None
         self.has_output = False
         self.stale = False
@@ -68,6 +71,19 @@ class ActiveTrial:
         self._lock = threading.Lock()
         self._refused_by_us: list[str] = []
         self._refusals: list[str] = []
+
+    @property
+    def question(self) -> str | None:
+        """What the last answered request asked, as text without secrets."""
+        if self._last_asked is None:
+            return None
+        return question(self.tape.without_secrets(self._last_asked).json)
+
+    def note_answer(self, request: SentRequest, text: str | None) -> None:
+        """The tier answered a request with ``text``, or refused it as such (None)."""
+        self._last_asked = request
+        if text is not None:
+            self.last_answer = text
 
     def open(self, request: SentRequest, sender: Sender) -> OpenedCall:
         """Open a call: rewrite it, find its answer or see that it may go out.
@@ -201,7 +217,8 @@ class ModelCall:
         charge: Charge,
         on_answer: Callable[[], None] | None = None,
     ) -> None:
-        self._trial, self._charge, self._on_answer = trial, charge, on_answer
+        self._trial, self._request = trial, request
+        self._charge, self._on_answer = charge, on_answer
         self._attempt = trial.attempts.begin(request)
 
     def sending(self) -> bool:
@@ -231,9 +248,10 @@ class ModelCall:
         if not self._charge.is_tiers:
             return
         if paid.reading == "refused":
+            trial.note_answer(self._request, None)
             trial.note_refusal(paid.reason)
         else:
-            trial.last_answer = paid.answer.text
+            trial.note_answer(self._request, paid.answer.text)
             if self._on_answer is not None:
                 self._on_answer()
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
 from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.reports.numbers import plain
@@ -52,22 +49,7 @@ def _head(summary: RunSummary) -> dict[str, Any]:
     }
 
 
-def write(summary: RunSummary, path: Path) -> None:
-    """Write the report to ``path`` at once or not at all, with its folder where it is missing.
-
-    Raises `ConfigurationError` where the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, _parts(summary))
-    except OSError as error:
-        raise ConfigurationError(
-            f"--tiers-report: cannot write {path}: {error.strerror or error}; "
-            "give a path of a file in a folder that can be written"
-        ) from error
-
-
-def _parts(summary: RunSummary) -> Iterator[str]:
+def parts(summary: RunSummary) -> Iterator[str]:
     """The document in pieces, a line for each trial: 100,000 of them are never held at once."""
     head = json.dumps(_head(summary), ensure_ascii=False, indent=1, allow_nan=False, default=str)
     yield head.removesuffix("\n}") + ',\n "trials": ['
@@ -75,20 +57,6 @@ def _parts(summary: RunSummary) -> Iterator[str]:
         yield ("," if number else "") + "\n  "
         yield json.dumps(_trial(trial), ensure_ascii=False, allow_nan=False)
     yield "\n ]\n}\n"
-
-
-def _replace(path: Path, parts: Iterable[str]) -> None:
-    # Not tempfile: its files are for the owner alone, and a report is for the team.
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
-    try:
-        # A lone surrogate has no UTF-8 form; as the JSON escape \udXXX it survives a round trip.
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(parts)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _settings(summary: RunSummary) -> dict[str, Any]:
@@ -144,7 +112,12 @@ def _prompt_settings(settings: PromptSettings) -> dict[str, Any]:
 
 
 def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:
-    return {"name": entry.name, "model": entry.model, "price": entry.price}
+    return {
+        "name": entry.name,
+        "model": entry.model,
+        "price": entry.price,
+        "seconds": {"p50": _finite(entry.seconds_p50), "p95": _finite(entry.seconds_p95)},
+    }
 
 
 def _prompt(prompt: PromptSummary) -> dict[str, Any]:
@@ -181,6 +154,7 @@ def _stats(stats: TierStats) -> dict[str, Any]:
         "unpriced_calls": stats.unpriced_calls,
         "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
         "usd_per_1000": _money(stats.cost_per_1000),
+        "pass_rate": None if stats.pass_rate is None else asdict(stats.pass_rate),
     }
 
 

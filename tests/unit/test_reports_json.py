@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.findings import RunSummary, Savings
-from pytest_tiers.reports.json import report, write
+from pytest_tiers.findings import LadderEntry, PassRate, RunSummary, Savings
+from pytest_tiers.reports.json import report
+from pytest_tiers.reports.writers import write
 from pytest_tiers.settings import IgnoreRule, PromptSettings, Settings
 from pytest_tiers.tiers import Ladder, Tier
 from tests.unit.summaries import (
@@ -109,6 +110,23 @@ def test_prompt_as_in_the_contract() -> None:
         ("missing_trials", 0),
         ("output_mismatches", 0),
         ("saving", 0.707563025),
+    ]
+
+
+def test_pass_rate_and_latency_of_a_tier() -> None:
+    rate = PassRate(0.96, 0.85, 0.99)
+    document = report(
+        run(
+            prompt("t.py::test_x", safe(), tiers={"mini": stats(58, 2, "mini", pass_rate=rate)}),
+            ladder=(LadderEntry("mini", "m", None, 0.2, 0.3), LadderEntry("full", "f", None)),
+        )
+    )
+    tiers = document["prompts"][0]["tiers"]
+    assert tiers["mini"]["pass_rate"] == {"estimate": 0.96, "low": 0.85, "high": 0.99}
+    assert tiers["full"]["pass_rate"] is None
+    assert [entry["seconds"] for entry in document["ladder"]] == [
+        {"p50": 0.2, "p95": 0.3},
+        {"p50": None, "p95": None},
     ]
 
 
@@ -281,12 +299,12 @@ def test_an_old_report_is_replaced(tmp_path: Path) -> None:
     assert json.loads(path.read_text("utf-8"))["version"] == 1
 
 
-@pytest.mark.parametrize("blocked", ["file/out.json", "folder"])
+@pytest.mark.parametrize("blocked", ["file/out.json", "folder.json"])
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, blocked: str) -> None:
     (tmp_path / "file").write_text("a file, no folder")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.json").mkdir()
     path = tmp_path / blocked
     with pytest.raises(ConfigurationError, match="cannot write") as caught:
         write(one(), path)
     assert str(path) in str(caught.value)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder.json"]

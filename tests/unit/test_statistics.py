@@ -233,3 +233,22 @@ def test_false_claims_are_as_rare_as_promised() -> None:
             else:
                 going[lost] = chance
     assert 0.01 < claimed <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("passed", "of", "low", "high"),
+    # In exact fractions: a sweep of n solves sum_g w_g (1 + u_g m / (1 - m))^n = 2 / α.
+    [(32, 32, 0.8802, 1.0), (0, 32, 0.0, 0.1198), (1, 1, 0.0202, 1.0)],
+)
+def test_bounds_of_a_mean(passed: int, of: int, low: float, high: float) -> None:
+    values = tally([1.0] * passed + [0.0] * (of - passed))
+    assert statistics.mean_bounds(values, 0.05) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
+def test_bounds_hold_the_mean_and_mirror(values: list[float], alpha: float) -> None:
+    low, high = statistics.mean_bounds(tally(values), alpha)
+    assert 0 <= low <= math.fsum(values) / len(values) + 1e-9
+    assert math.fsum(values) / len(values) - 1e-9 <= high <= 1
+    mirrored = statistics.mean_bounds(tally(1 - value for value in values), alpha)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-6)

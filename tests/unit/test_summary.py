@@ -90,6 +90,15 @@ class TestRun:
         assert found.ladder[0] == LadderEntry("nano", "gpt-5.4-nano", price)
         assert found.ladder[2] == LadderEntry("full", "gpt-5.4", None)
 
+    def test_seconds_of_a_tier_are_those_of_all_prompts(self) -> None:
+        trials = [
+            trial(prompt, "a", "nano", calls=(call(seconds=seconds),))
+            for prompt, seconds in (("p", 3.0), ("q", 1.0), ("r", 2.0))
+        ]
+        found = run(trials).ladder
+        assert (found[0].seconds_p50, found[0].seconds_p95) == (2.0, 3.0)
+        assert (found[2].seconds_p50, found[2].seconds_p95) == (None, None)
+
     def test_order(self) -> None:
         trials = [
             trial("b", "x", "nano"),
@@ -164,6 +173,23 @@ class TestTierStats:
         assert (stats.trials, stats.passed, stats.missed, stats.unsupported) == (6, 2, 1, 1)
         assert (stats.errors, stats.no_calls, stats.calls) == (1, 1, 6)
         assert stats.tokens == Tokens(600, 120, 60, 24)
+
+    def test_pass_rate_is_the_mean_over_cases(self) -> None:
+        found: list[tuple[str, Outcome]] = [
+            ("a", "passed"),
+            ("a", "missed"),
+            ("b", "passed"),
+            ("b", "error"),
+            ("c", "unsupported"),
+        ]
+        trials = [
+            trial("p", case, "nano", each, sample) for sample, (case, each) in enumerate(found)
+        ]
+        rate = only(trials).tiers["nano"].pass_rate
+        assert rate is not None
+        assert rate.estimate == pytest.approx(0.5)
+        assert 0 <= rate.low < 0.5 < rate.high <= 1
+        assert only([trial("p", "a", "nano", "error")]).tiers["nano"].pass_rate is None
 
     def test_calls_left_alone_are_apart(self) -> None:
         calls = (call("0.5"), call("0.25", left_alone="as_is"), call(None, left_alone="as_is"))

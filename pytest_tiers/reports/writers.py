@@ -1,0 +1,58 @@
+"""Writes the reports of a run: the suffix of each path decides its format."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_tiers.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pytest_tiers.findings import RunSummary
+
+
+def write(summary: RunSummary, path: Path) -> None:
+    """Write the report to ``path`` at once or not at all, with its folder where it is missing.
+
+    The suffix of ``path`` is one of `SUFFIXES`. Raises `ConfigurationError` where the file
+    cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, _FORMATS[path.suffix](summary))
+    except OSError as error:
+        raise ConfigurationError(
+            f"--tiers-report: cannot write {path}: {error.strerror or error}; "
+            "give a path of a file in a folder that can be written"
+        ) from error
+
+
+def _json(summary: RunSummary) -> Iterator[str]:
+    from pytest_tiers.reports.json import parts
+
+    return parts(summary)
+
+    return parts(summary)
+
+
+#: What renders a report, in pieces of text, by suffix.
+_FORMATS: Mapping[str, Callable[[RunSummary], Iterable[str]]] = {".json": _json}
+
+SUFFIXES = tuple(_FORMATS)
+
+
+def _replace(path: Path, parts: Iterable[str]) -> None:
+    # Not tempfile: its files are for the owner alone, and a report is for the team.
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
+    try:
+        # A lone surrogate has no UTF-8 form; as the JSON escape \udXXX it survives a round trip.
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(parts)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
