@@ -79,6 +79,14 @@ def points_about(difference: float) -> str:
     return f"about {count(rounded, 'point')}" if rounded else "less than 1 point"
 
 
+def seconds(known: float | None) -> str:
+    """Recorded seconds: "0.24 s", "6.9 s", "128 s"."""
+    if known is None:
+        return _UNKNOWN
+    digits = 0 if known >= 99.5 else 1 if known >= 0.995 else 2
+    return f"{known:,.{digits}f} s"
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun: "1 case", "1,081 cases"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -52,7 +52,7 @@ def headings(flagship: str) -> Row:
 
 def rows(summary: RunSummary) -> list[Row]:
     """A row for each prompt and candidate that were compared: by prompt, then up the ladder."""
-    return [row for prompt in by_id(summary) for row in _prompt_rows(prompt)]
+    return [row for prompt in by_id(summary) for row in prompt_rows(prompt)]
 
 
 def by_id(summary: RunSummary) -> list[PromptSummary]:
@@ -60,7 +60,24 @@ def by_id(summary: RunSummary) -> list[PromptSummary]:
     return sorted(summary.prompts, key=lambda prompt: prompt.id)
 
 
-def _prompt_rows(prompt: PromptSummary) -> Iterator[Row]:
+#: What may be said of a prompt, in the order of telling.
+STATES = ("safe", "safe without a known saving", "worse", "undecided", "without a verdict")
+
+
+def state(prompt: PromptSummary) -> str:
+    """One of `STATES`: what all verdicts of a prompt come to."""
+    verdicts = {comparison.verdict for comparison in prompt.comparisons.values()}
+    if prompt.recommended is not None:
+        return "safe"
+    if "safe" in verdicts:
+        return "safe without a known saving"
+    if verdicts & {"inconclusive", "matches"}:
+        return "undecided"
+    return "worse" if "worse" in verdicts else "without a verdict"
+
+
+def prompt_rows(prompt: PromptSummary) -> Iterator[Row]:
+    """A row for each candidate of one prompt, up the ladder."""
     for tier, comparison in prompt.comparisons.items():
         stats, flagship = prompt.tiers.get(tier), prompt.tiers.get(comparison.flagship)
         bound = comparison.largest_drop

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from pytest_tiers.findings import PromptSummary, RunSummary
+from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
-from pytest_tiers.reports.table import Row, headings, rows
+from pytest_tiers.reports.table import STATES, Row, headings, rows, state
 from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
 from pytest_tiers.reports.totals import (
     cost_sentences,
@@ -77,33 +77,18 @@ def one_line_summary(summary: RunSummary) -> str:
         return f"tiers: {everyday_sentence(summary)}"
     if not summary.settings.ladder.candidates:
         return f"tiers: nothing to compare; {everyday_sentence(summary)}"
-    states = Counter(map(_state, summary.prompts))
+    states = Counter(map(state, summary.prompts))
     prompts = len(summary.prompts)
     text = f"tiers: {states.pop('safe', 0)} of {count(prompts, 'prompt')} safe to downgrade"
     if summary.selection:
         text += " for this selection"
     if summary.savings.share:
         text += f" (saves {percent(summary.savings.share)} of the flagship's cost)"
-    rest = [f"{states[state]} {state}" for state in _STATES if states[state]]
+    rest = [f"{states[each]} {each}" for each in STATES[1:] if states[each]]
     errors = sum(trial.outcome in ("error", "no-call") for trial in summary.trials)
     parts = [text, ", ".join(rest), count(errors, "trial") + " without an answer"]
     parts = parts if errors else parts[:-1]
     return "; ".join([*filter(None, parts), spent_sentence(summary)])
-
-
-#: What may be said of a prompt that is not safe to downgrade, in the order of telling.
-_STATES = ("safe without a known saving", "worse", "undecided", "without a verdict")
-
-
-def _state(prompt: PromptSummary) -> str:
-    verdicts = {comparison.verdict for comparison in prompt.comparisons.values()}
-    if prompt.recommended is not None:
-        return "safe"
-    if "safe" in verdicts:
-        return "safe without a known saving"
-    if verdicts & {"inconclusive", "matches"}:
-        return "undecided"
-    return "worse" if "worse" in verdicts else "without a verdict"
 
 
 def attainable_line(

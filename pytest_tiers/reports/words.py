@@ -19,6 +19,9 @@ from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.verdicts import Comparison
 
+#: What a prompt with one case gets instead of a verdict.
+ONE_CASE = "no verdict can come from one case"
+
 #: Prompts that say the same in different numbers are told one by one up to here.
 _MOST_ALIKE = 3
 
@@ -67,6 +70,16 @@ def reasons(summary: RunSummary) -> list[str]:
             by_kind[kind].append(reason)
     sentences = [text for kind, found in by_kind.items() for text in _KINDS[kind](found)]
     return sentences + list(_notices(summary, names))
+
+
+def explanations(summary: RunSummary) -> dict[tuple[str, str], str]:
+    """Why each comparison got its verdict, by prompt and candidate."""
+    context = _Context(summary, _first_reasons(summary))
+    return {
+        (prompt.id, tier): _kind_and_text(context, prompt, comparison)[1] or ONE_CASE
+        for prompt in summary.prompts
+        for tier, comparison in prompt.comparisons.items()
+    }
 
 
 def agreement(summary: RunSummary) -> str | None:
@@ -369,8 +382,7 @@ def _one_case(found: Sequence[_Reason]) -> Iterator[str]:
     needs = f"a proof takes {_more(least)} at the least, so begin" if least else "add cases"
     yield (
         f"{'1 prompt has' if len(prompts) == 1 else f'{len(prompts):,} prompts have'} one case "
-        f"({listed(prompts)}): no verdict can come from one case; {needs} where the saving is "
-        "worth it"
+        f"({listed(prompts)}): {ONE_CASE}; {needs} where the saving is worth it"
     )
 
 

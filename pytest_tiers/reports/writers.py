@@ -38,8 +38,14 @@ def _json(summary: RunSummary) -> Iterator[str]:
     return parts(summary)
 
 
+def _html(summary: RunSummary) -> Iterator[str]:
+    from pytest_tiers.reports.html import parts
+
+    return parts(summary)
+
+
 #: What renders a report, in pieces of text, by suffix.
-_FORMATS: Mapping[str, Callable[[RunSummary], Iterable[str]]] = {".json": _json}
+_FORMATS: Mapping[str, Callable[[RunSummary], Iterable[str]]] = {".json": _json, ".html": _html}
 
 SUFFIXES = tuple(_FORMATS)
 

@@ -1,0 +1,99 @@
+"""Two answers side by side: what differs between them, and how much of each is shown."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from pytest_tiers.records import Trial
+from pytest_tiers.reports.numbers import count
+from pytest_tiers.reports.text import visible
+
+#: Of an answer this many characters are shown, from a little before the first difference.
+_MOST_CHARACTERS = 1_500
+_KEPT_BEFORE = 200
+
+_WORDS = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an answer as a reader sees it; ``differs`` from the other one's."""
+
+    text: str
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of an answer; ``before`` and ``after`` name what is left out, or are empty."""
+
+    pieces: tuple[Piece, ...]
+    before: str = ""
+    after: str = ""
+
+    @property
+    def size(self) -> int:
+        """The characters that are shown."""
+        return sum(len(piece.text) for piece in self.pieces)
+
+
+def said(trial: Trial) -> str | None:
+    """What a trial is judged by: the output that it compared, else the model's last answer."""
+    if not trial.has_output:
+        return trial.answer
+    if isinstance(trial.output, str):
+        return trial.output
+    return json.dumps(trial.output, indent=1, ensure_ascii=False, default=str)
+
+
+def side_by_side(flagship: Trial, candidate: Trial) -> tuple[Shown, Shown]:
+    """What each said, with the difference marked; control characters are spelled out."""
+    old, new = said(flagship), said(candidate)
+    if old is None or new is None:
+        return _alone(old), _alone(new)
+    start = _first_shown(old, new)
+    end = start + _MOST_CHARACTERS
+    olds, news = _marked(old[start:end], new[start:end])
+    before = f"… {count(start, 'equal character')} before" if start else ""
+    return (
+        Shown(olds, before, _left_out(old, end)),
+        Shown(news, before, _left_out(new, end)),
+    )
+
+
+def _alone(text: str | None) -> Shown:
+    if text is None:
+        return Shown((), after="no answer")
+    shown = Piece(visible(text[:_MOST_CHARACTERS]), differs=False)
+    return Shown((shown,), after=_left_out(text, _MOST_CHARACTERS))
+
+
+def _left_out(text: str, end: int) -> str:
+    return f"… {count(len(text) - end, 'more character')}" if len(text) > end else ""
+
+
+def _first_shown(old: str, new: str) -> int:
+    """Where to begin, so that the first difference is in view."""
+    if max(len(old), len(new)) <= _MOST_CHARACTERS:
+        return 0
+    pairs = enumerate(zip_longest(old, new))
+    differs = next((at for at, (a, b) in pairs if a != b), 0)
+    return max(0, differs - _KEPT_BEFORE)
+
+
+def _marked(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Both texts in pieces that agree or differ, word by word."""
+    before, after = _WORDS.findall(old), _WORDS.findall(new)
+    olds: list[Piece] = []
+    news: list[Piece] = []
+    # Its "autojunk" keeps hostile answers, the same word a thousand times, from taking minutes.
+    matcher = difflib.SequenceMatcher(None, before, after)
+    for what, a, b, c, d in matcher.get_opcodes():
+        for pieces, words in ((olds, before[a:b]), (news, after[c:d])):
+            if words:
+                pieces.append(Piece(visible("".join(words)), differs=what != "equal"))
+    return tuple(olds), tuple(news)

@@ -1,0 +1,398 @@
+"""What the page says, as plain values: the templates only put them in their places."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby
+from operator import attrgetter
+
+from markupsafe import Markup
+
+from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
+from pytest_tiers.records import Trial
+from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.html.cases import (
+    Case,
+    MatrixRow,
+    PromptCases,
+    differing_cases,
+    matrix,
+)
+from pytest_tiers.reports.html.plots import (
+    CostPanel,
+    choices,
+    cost_range,
+    evidence_bar,
+    latency_bar,
+)
+from pytest_tiers.reports.numbers import (
+    count,
+    exact_percent,
+    exact_points,
+    money,
+    passed_of,
+    percent,
+    plain,
+    seconds,
+)
+from pytest_tiers.reports.table import by_id, prompt_rows, state
+from pytest_tiers.reports.text import listed, one_line
+from pytest_tiers.reports.totals import (
+    cost_sentences,
+    everyday_sentence,
+    money_sentences,
+    sites_sentence,
+    trouble_sentences,
+)
+from pytest_tiers.reports.words import agreement, explanations
+
+_TITLES: Mapping[str, str] = {
+    "safe": "Can move now",
+    "safe without a known saving": "Safe, saving unknown",
+    "undecided": "Undecided: more cases would tell",
+    "worse": "Stay",
+    "without a verdict": "Without a verdict",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as a reader sees it, and exactly as in the JSON report where it is known."""
+
+    text: str
+    exact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One of the lines on top: what it answers, the answer in a word, and the rest of it."""
+
+    question: str
+    answer: str
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One comparison in the table of prompts."""
+
+    tier: str
+    verdict: str
+    is_recommended: bool
+    bar: Markup | None
+    drop: Number
+    saving: Number
+    passed: str
+    flagship_passed: str
+    cost: Number
+    flagship_cost: Number
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One tier of a prompt: how it did, and what it takes."""
+
+    name: str
+    passed: str
+    pass_rate: Number
+    bounds: str
+    cost: Number
+    tokens: str
+    p50: Number
+    p95: Number
+    others: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt with all that is known about it; ``differing`` cases have an anchor each."""
+
+    anchor: str
+    id: str
+    cases: str
+    candidates: tuple[Candidate, ...]
+    tiers: tuple[Tier, ...]
+    panel: Markup
+    not_drawn: str
+    notice: str
+    matrix: tuple[MatrixRow, ...]
+    differing: tuple[tuple[str, Case], ...]
+    left_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Prompts of which the same can be said."""
+
+    title: str
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Recorded seconds per call of one tier, over all prompts."""
+
+    tier: str
+    model: str
+    p50: Number
+    p95: Number
+    bar: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the page shows."""
+
+    created: str
+    flagship: str
+    confidence: str
+    is_comparison: bool
+    statements: tuple[Statement, ...]
+    steps: tuple[str, ...]
+    groups: tuple[Group, ...]
+    latencies: tuple[Latency, ...]
+    trouble: tuple[str, ...]
+    notes: tuple[str, ...]
+    about: tuple[tuple[str, str], ...]
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompts of all groups, in the order of the page."""
+        return tuple(prompt for group in self.groups for prompt in group.prompts)
+
+
+def build_page(summary: RunSummary) -> Page:
+    """Put a run into the words and numbers of its page."""
+    settings = summary.settings
+    is_comparison = settings.comparison and bool(settings.ladder.candidates)
+    steps = next_steps(summary) if is_comparison and summary.prompts else []
+    return Page(
+        created=summary.created,
+        flagship=settings.ladder.flagship,
+        confidence=exact_percent(settings.confidence),
+        is_comparison=is_comparison,
+        statements=tuple(_statements(summary, steps) if is_comparison else _everyday(summary)),
+        steps=tuple(steps[1:]),
+        groups=tuple(_groups(summary)),
+        latencies=tuple(_latencies(summary)),
+        trouble=tuple(trouble_sentences(summary)),
+        notes=tuple(_notes(summary)),
+        about=tuple(_about(summary)),
+    )
+
+
+def _everyday(summary: RunSummary) -> Iterator[Statement]:
+    if summary.settings.comparison:
+        yield Statement("What to compare", "Nothing", "Give two tiers or more with --tiers.")
+    yield Statement("What ran", "", everyday_sentence(summary))
+
+
+def _statements(summary: RunSummary, steps: list[str]) -> Iterator[Statement]:
+    """What can be saved, how sure that is, and what to do next."""
+    share = summary.savings.share
+    saved = percent(share) if share else "Nothing yet"
+    yield Statement("What you can save", saved, " ".join(cost_sentences(summary)))
+    yield _confidence(summary)
+    yield Statement("What to do next", "", steps[0] if steps else "Run tests that call a model.")
+
+
+def _confidence(summary: RunSummary) -> Statement:
+    settings = summary.settings
+    states = Counter(map(state, summary.prompts))
+    margins = sorted({prompt.margin for prompt in summary.prompts} or {settings.margin})
+    margin = " to ".join(dict.fromkeys(map(exact_points, (margins[0], margins[-1]))))
+    safe = sum(number for each, number in states.items() if each.startswith("safe"))
+    selection = ", for this selection" if summary.selection else ""
+    rest = [f"{states[each]:,} {each}" for each in ("worse", "undecided", "without a verdict")]
+    others = ", ".join(text for text in rest if not text.startswith("0 "))
+    return Statement(
+        "How sure that is",
+        exact_percent(settings.confidence),
+        f"confidence that where a tier is safe ({safe:,} of "
+        f"{count(len(summary.prompts), 'prompt')}{selection}), it passes your tests at most "
+        f"{margin} less often than {settings.ladder.flagship}, on inputs like these."
+        + (f" Of the other prompts: {others}." if others else ""),
+    )
+
+
+def _groups(summary: RunSummary) -> Iterator[Group]:
+    """The prompts by what is to be done, the decided ones first; within a group by id."""
+    ordered = by_id(summary)
+    trials = {
+        prompt: tuple(group) for prompt, group in groupby(summary.trials, attrgetter("prompt"))
+    }
+    builder = _PromptBuilder(summary, cost_range(ordered))
+    by_state: dict[str, list[Prompt]] = {each: [] for each in _TITLES}
+    for prompt, anchor in zip(ordered, _anchors(ordered), strict=True):
+        built = builder.build(prompt, anchor, trials.get(prompt.id, ()))
+        by_state[state(prompt)].append(built)
+    for each, prompts in by_state.items():
+        if prompts:
+            yield Group(_TITLES[each], tuple(prompts))
+
+
+def _anchors(prompts: Iterable[PromptSummary]) -> list[str]:
+    """An id for each prompt's section, readable and unlike any other."""
+    found: dict[str, None] = {}
+    for prompt in prompts:
+        name = "prompt-" + re.sub(r"[^A-Za-z0-9._]+", "-", prompt.id)[:150].strip("-")
+        number = 1
+        anchor = name
+        while anchor in found:
+            number += 1
+            anchor = f"{name}-{number}"
+        found[anchor] = None
+    return list(found)
+
+
+class _PromptBuilder:
+    """Builds each prompt's part from what holds for all of them."""
+
+    def __init__(self, summary: RunSummary, span: tuple[float, float]) -> None:
+        self._span = span
+        self._why = explanations(summary)
+        self._differing = differing_cases(summary)
+
+    def build(self, prompt: PromptSummary, anchor: str, trials: tuple[Trial, ...]) -> Prompt:
+        cases = self._differing.get(prompt.id, PromptCases())
+        drawn = {choice.tier for choice in choices(prompt)}
+        differing = [
+            (f"{anchor}-case-{number}", case) for number, case in enumerate(cases.shown, start=1)
+        ]
+        # The first sample of a case is the one to begin with.
+        anchors = {case.name: its_anchor for its_anchor, case in reversed(differing)}
+        missing = [tier for tier in prompt.tiers if tier not in drawn]
+        return Prompt(
+            anchor=anchor,
+            id=one_line(prompt.id),
+            cases=count(prompt.cases, "case"),
+            candidates=tuple(self._candidates(prompt)),
+            tiers=tuple(_tier(name, stats) for name, stats in prompt.tiers.items()),
+            panel=CostPanel(prompt, self._span).draw(),
+            not_drawn=f"Not drawn: {listed(missing)} (cost or pass rate unknown)."
+            if missing
+            else "",
+            notice=one_line(prompt.notice or ""),
+            matrix=matrix(prompt, trials, anchors),
+            differing=tuple(differing),
+            left_out=_left_out(cases.left_out),
+        )
+
+    def _candidates(self, prompt: PromptSummary) -> Iterator[Candidate]:
+        for row in prompt_rows(prompt):
+            comparison = prompt.comparisons[row.tier]
+            yield Candidate(
+                tier=row.tier,
+                verdict=row.verdict,
+                is_recommended=row.tier == prompt.recommended,
+                bar=evidence_bar(comparison),
+                drop=Number(row.drop, _exact(comparison.largest_drop)),
+                saving=Number(row.saving, _exact(prompt.savings.get(row.tier))),
+                passed=row.passed,
+                flagship_passed=row.flagship_passed,
+                cost=_cost(row.cost, prompt.tiers.get(row.tier)),
+                flagship_cost=_cost(row.flagship_cost, prompt.tiers.get(comparison.flagship)),
+                why=self._why[prompt.id, row.tier],
+            )
+
+
+def _left_out(cases: int) -> str:
+    if not cases:
+        return ""
+    verb = "is" if cases == 1 else "are"
+    return (
+        f"{count(cases, 'more differing case')} {verb} left out to keep this file small: "
+        "pytest -v shows them all."
+    )
+
+
+def _exact(number: float | None) -> str | None:
+    """As the JSON report writes it."""
+    return None if number is None else repr(number)
+
+
+def _cost(text: str, stats: TierStats | None) -> Number:
+    known = stats.cost_per_1000 if stats else None
+    return Number(text, None if known is None else plain(known))
+
+
+def _tier(name: str, stats: TierStats) -> Tier:
+    rate = stats.pass_rate
+    others = (
+        ("unsupported", stats.unsupported),
+        ("without an answer", stats.errors),
+        ("without a call", stats.no_calls),
+        ("unpriced", stats.unpriced_calls),
+    )
+    return Tier(
+        name=name,
+        passed=passed_of(stats.passed, stats.passed + stats.missed + stats.unsupported),
+        pass_rate=Number(percent(rate.estimate if rate else None), _exact(rate and rate.estimate)),
+        bounds=f"{percent(rate.low)} to {percent(rate.high)}" if rate else "unknown",
+        cost=_cost(money(stats.cost_per_1000), stats),
+        tokens=f"{stats.tokens.input:,} in, {stats.tokens.output:,} out",
+        p50=_seconds(stats.seconds_p50),
+        p95=_seconds(stats.seconds_p95),
+        others=", ".join(f"{number:,} {what}" for what, number in others if number),
+    )
+
+
+def _seconds(known: float | None) -> Number:
+    return Number(seconds(known), _exact(known))
+
+
+def _latencies(summary: RunSummary) -> Iterator[Latency]:
+    longest = max((entry.seconds_p95 or 0.0 for entry in summary.ladder), default=0.0)
+    medians = [
+        stats.seconds_p50 or 0.0 for prompt in summary.prompts for stats in prompt.tiers.values()
+    ]
+    longest = max([longest, *medians])
+    for entry in summary.ladder:
+        yield Latency(
+            tier=entry.name,
+            model=one_line(entry.model or "as the application asks"),
+            p50=_seconds(entry.seconds_p50),
+            p95=_seconds(entry.seconds_p95),
+            bar=latency_bar(entry, summary.prompts, longest),
+        )
+
+
+def _notes(summary: RunSummary) -> Iterator[str]:
+    if summary.settings.comparison and (agreed := agreement(summary)):
+        yield agreed
+    yield from money_sentences(summary)
+    if sites := sites_sentence(summary):
+        yield sites
+
+
+def _about(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    settings = summary.settings
+    yield "Created", summary.created
+    if summary.commit:
+        yield "Commit", one_line(summary.commit)
+    yield "Trials", f"{len(summary.trials):,}, recorded with {settings.record}"
+    yield "Samples per case and tier", f"{settings.samples:,}"
+    yield "Margin", exact_points(settings.margin)
+    yield "Confidence", exact_percent(settings.confidence)
+    for entry in summary.ladder:
+        yield f"Tier {entry.name}", _model(entry)
+
+
+def _model(entry: LadderEntry) -> str:
+    """A tier's model and price in USD per million tokens."""
+    model = one_line(entry.model or "as the application asks")
+    if not entry.price:
+        return f"{model}, no list price"
+    prices = [
+        f"{money(Decimal(entry.price[key] or 0))} {key.replace('_', ' ')}"
+        for key in ("input", "cached_input", "output")
+        if entry.price.get(key) is not None
+    ]
+    source = entry.price.get("source")
+    text = f"{model}: {', '.join(prices)} per million tokens"
+    return f"{text} ({one_line(source)})" if source else text
