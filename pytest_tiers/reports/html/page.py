@@ -39,7 +39,7 @@ from pytest_tiers.reports.numbers import (
     plain,
     seconds,
 )
-from pytest_tiers.reports.table import by_id, prompt_rows, state
+from pytest_tiers.reports.table import Row, by_id, headings, prompt_rows, state
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.totals import (
     cost_sentences,
@@ -48,7 +48,7 @@ from pytest_tiers.reports.totals import (
     sites_sentence,
     trouble_sentences,
 )
-from pytest_tiers.reports.words import agreement, explanations
+from pytest_tiers.reports.words import agreement, explanations, short_names
 
 _TITLES: Mapping[str, str] = {
     "safe": "Can move now",
@@ -110,10 +110,17 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt with all that is known about it; ``differing`` cases have an anchor each."""
+    """One prompt with all that is known about it; ``differing`` cases have an anchor each.
+
+    ``name`` is the short name of ``id``, in ``name_parts`` between which a line may break;
+    ``file`` is what it leaves out.
+    """
 
     anchor: str
     id: str
+    name: str
+    name_parts: tuple[str, ...]
+    file: str
     cases: str
     candidates: tuple[Candidate, ...]
     tiers: tuple[Tier, ...]
@@ -149,7 +156,7 @@ class Page:
     """All that the page shows."""
 
     created: str
-    flagship: str
+    headings: Row
     confidence: str
     is_comparison: bool
     statements: tuple[Statement, ...]
@@ -173,7 +180,7 @@ def build_page(summary: RunSummary) -> Page:
     steps = next_steps(summary) if is_comparison and summary.prompts else []
     return Page(
         created=summary.created,
-        flagship=settings.ladder.flagship,
+        headings=headings(settings.ladder.flagship),
         confidence=exact_percent(settings.confidence),
         is_comparison=is_comparison,
         statements=tuple(_statements(summary, steps) if is_comparison else _everyday(summary)),
@@ -195,7 +202,7 @@ def _everyday(summary: RunSummary) -> Iterator[Statement]:
 def _statements(summary: RunSummary, steps: list[str]) -> Iterator[Statement]:
     """What can be saved, how sure that is, and what to do next."""
     share = summary.savings.share
-    saved = percent(share) if share else "Nothing yet"
+    saved = f"{percent(share)} of the cost" if share else "Nothing proven yet"
     yield Statement("What you can save", saved, " ".join(cost_sentences(summary)))
     yield _confidence(summary)
     yield Statement("What to do next", "", steps[0] if steps else "Run tests that call a model.")
@@ -212,11 +219,11 @@ def _confidence(summary: RunSummary) -> Statement:
     others = ", ".join(text for text in rest if not text.startswith("0 "))
     return Statement(
         "How sure that is",
-        exact_percent(settings.confidence),
-        f"confidence that where a tier is safe ({safe:,} of "
-        f"{count(len(summary.prompts), 'prompt')}{selection}), it passes your tests at most "
-        f"{margin} less often than {settings.ladder.flagship}, on inputs like these."
-        + (f" Of the other prompts: {others}." if others else ""),
+        f"{exact_percent(settings.confidence)} confidence",
+        f"A cheaper tier is safe for {safe:,} of {count(len(summary.prompts), 'prompt')}"
+        f"{selection}: it passes your tests at most {margin} less often than "
+        f"{settings.ladder.flagship}, on inputs like these."
+        + (f" The other prompts: {others}." if others else ""),
     )
 
 
@@ -255,11 +262,13 @@ class _PromptBuilder:
 
     def __init__(self, summary: RunSummary, span: tuple[float, float]) -> None:
         self._span = span
+        self._names = short_names(summary)
         self._why = explanations(summary)
         self._differing = differing_cases(summary)
 
     def build(self, prompt: PromptSummary, anchor: str, trials: tuple[Trial, ...]) -> Prompt:
         cases = self._differing.get(prompt.id, PromptCases())
+        name = self._names[prompt.id]
         drawn = {choice.tier for choice in choices(prompt)}
         differing = [
             (f"{anchor}-case-{number}", case) for number, case in enumerate(cases.shown, start=1)
@@ -270,6 +279,9 @@ class _PromptBuilder:
         return Prompt(
             anchor=anchor,
             id=one_line(prompt.id),
+            name=name,
+            name_parts=tuple(re.findall(r"[^_]*_|[^_]+", name)),
+            file=one_line(prompt.id.removesuffix(f"::{name}")) if name != prompt.id else "",
             cases=count(prompt.cases, "case"),
             candidates=tuple(self._candidates(prompt)),
             tiers=tuple(_tier(name, stats) for name, stats in prompt.tiers.items()),
@@ -332,7 +344,9 @@ def _tier(name: str, stats: TierStats) -> Tier:
     return Tier(
         name=name,
         passed=passed_of(stats.passed, stats.passed + stats.missed + stats.unsupported),
-        pass_rate=Number(percent(rate.estimate if rate else None), _exact(rate and rate.estimate)),
+        pass_rate=Number(
+            percent(rate.estimate if rate else None), _exact(rate.estimate if rate else None)
+        ),
         bounds=f"{percent(rate.low)} to {percent(rate.high)}" if rate else "unknown",
         cost=_cost(money(stats.cost_per_1000), stats),
         tokens=f"{stats.tokens.input:,} in, {stats.tokens.output:,} out",

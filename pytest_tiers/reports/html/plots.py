@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
 
 from markupsafe import Markup
 
@@ -24,8 +25,10 @@ from pytest_tiers.verdicts import Comparison
 _BAR_WIDTH, _BAR_HEIGHT = 160, 16
 _PANEL_WIDTH, _PANEL_HEIGHT = 320, 200
 #: Room for the labels around a panel: left, right, top, bottom.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 14, 12, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 24, 40, 26
 _LONGEST_LABEL = 12
+#: A character of a label takes about so many pixels, a line so many.
+_CHARACTER, _LINE = 7, 14
 
 
 def evidence_bar(comparison: Comparison) -> Markup | None:
@@ -163,8 +166,8 @@ class CostPanel:
             for each in frontier(self._choices)
         )
         self._drawing.add("polyline", class_="frontier", points=line)
-        for choice in self._choices:
-            self._choice(choice)
+        for choice, row in _rows_of_labels([(self._x(each), each) for each in self._choices]):
+            self._choice(choice, row)
         return self._drawing.markup
 
     def _x(self, choice: Choice) -> float:
@@ -190,26 +193,24 @@ class CostPanel:
             drawing.add("line", class_="grid", x1=x, y1=_TOP, x2=x, y2=bottom)
             drawing.text("text", money(usd), class_="axis middle", x=x, y=bottom + 16)
 
-    def _choice(self, choice: Choice) -> None:
+    def _choice(self, choice: Choice, row: int) -> None:
         drawing, x, y = self._drawing, self._x(choice), self._y(choice.rate.estimate)
         kind = "best" if choice.is_recommended else "today" if choice.is_today else "other"
         low, high = self._y(choice.rate.low), self._y(choice.rate.high)
         drawing.add("line", class_=f"bounds {kind}", x1=x, y1=high, x2=x, y2=low)
         drawing.add("circle", class_=f"dot {kind}", cx=x, cy=y, r=5)
         label = cut(choice.tier, _LONGEST_LABEL)
-        if choice.is_recommended:
-            label += ": move here"
-        elif choice.is_today:
-            label += ": today"
-        # To the side where there is room for it.
-        is_left = x > _PANEL_WIDTH / 2
-        drawing.text(
-            "text",
-            label,
-            class_=f"label {kind}{' end' if is_left else ''}",
-            x=x - 9 if is_left else x + 9,
-            y=y + 15,
-        )
+        drawing.text("text", label, class_=f"label {kind} middle", x=x, y=_TOP - 11 - row * _LINE)
+
+
+def _rows_of_labels(found: Iterable[tuple[float, Choice]]) -> Iterator[tuple[Choice, int]]:
+    """Each choice with the line above the plot that its name stands in, so that none overlap."""
+    ends = [-math.inf, -math.inf]
+    for x, choice in sorted(found, key=itemgetter(0)):
+        half = _CHARACTER * (min(len(choice.tier), _LONGEST_LABEL) + 1) / 2
+        line = next((line for line, end in enumerate(ends) if x - half >= end), len(ends) - 1)
+        ends[line] = x + half
+        yield choice, line
 
 
 def _in_words(choice: Choice) -> str:
