@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: A longer request loses its middle: instructions begin it, the question ends it. In characters.
-_KEPT_START = 1_500
-_KEPT_END = 2_500
+#: Characters of a request that are kept.
+_MOST = 4_000
 
 #: Where the text of a part of a message stands, in any of the APIs.
 _TEXTS = ("text", "content", "output", "refusal")
@@ -21,7 +20,19 @@ def question(body: Any) -> str:
     """
     if not isinstance(body, Mapping):
         return ""
-    return _shortened("\n\n".join(_parts(body)))
+    return shortened("\n\n".join(_parts(body)), _MOST)
+
+
+def shortened(text: str, most: int) -> str:
+    """About ``most`` characters of a request: it loses its middle.
+
+    Instructions begin it, and the question itself, of which more is kept, ends it.
+    """
+    left_out = len(text) - most
+    if left_out <= 0:
+        return text
+    start = most * 3 // 8
+    return f"{text[:start]}\n… ({left_out:,} characters) …\n{text[start + left_out :]}"
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[str]:
@@ -66,10 +77,3 @@ def _call(call: Mapping[str, Any]) -> str:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _shortened(text: str) -> str:
-    left_out = len(text) - _KEPT_START - _KEPT_END
-    if left_out <= 0:
-        return text
-    return f"{text[:_KEPT_START]}\n… ({left_out:,} characters) …\n{text[-_KEPT_END:]}"

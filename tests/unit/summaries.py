@@ -336,3 +336,67 @@ def small_suite() -> RunSummary:
         shared,
         savings=Savings(Decimal("14.875"), Decimal("14.875"), 0.0, 25, 0, *month),
     )
+
+
+#: What a model may say to break a report, each as one answer.
+HOSTILE = (
+    "<script>document.title = 'taken over'</script>",
+    "</style></pre></details><img src=x onerror=\"document.title = 'taken over'\">",
+    "]]> --> <!-- {{ 7 * 7 }} {% raw %}",
+    "\x1b[31mred\x1b[0m nul\x00 bell\x07",
+    "\u202egnp.exe\u2066 \u2028 \ufeff",
+    "half \ud83d of an emoji",
+    "x" * 1_000_000,
+    "z" + "\u0301" * 5_000,
+    "<b>" * 3_000,
+    "\n" * 3_000,
+)
+
+
+def hostile() -> RunSummary:
+    """A run whose case names, reasons, requests and answers all try to break the page."""
+    id = "tests/test_<i>.py::test_\"'>&"
+    trials = [
+        trial(
+            id,
+            f"{number} {text}",
+            tier,
+            "passed" if tier == "full" else "missed",
+            answer=text if tier != "full" else text[::-1],
+            reason=None if tier == "full" else text,
+            question=None if tier == "full" else text[:4_000],
+        )
+        for number, text in enumerate(HOSTILE)
+        for tier in ("nano", "mini", "full")
+    ]
+    return run(
+        prompt(id, _fails("nano", "worse", 10, 10, 1.0), comparison(n=10), notice=HOSTILE[0]),
+        trials=tuple(trials),
+        rewritten=(HOSTILE[1],),
+        other_models=(HOSTILE[0],),
+        stale_trials=1,
+    )
+
+
+def large() -> RunSummary:
+    """50 prompts on 3 tiers with 32 cases, where nothing agrees and every text is long."""
+    ids = [f"tests/llm/test_generated_{number:02}.py::test_prompt" for number in range(50)]
+    prompts = (
+        prompt(id, _fails("nano", "worse", 32, 32, 1.0), _fails("mini", "worse", 32, 32, 1.0))
+        for id in ids
+    )
+    said = {tier: f"{tier} says: " + "<ä> " * 2_000 for tier in ("nano", "mini", "full")}
+    trials = tuple(
+        trial(
+            id,
+            f"case-{number:02}",
+            tier,
+            "passed" if tier == "full" else "missed",
+            answer=said[tier],
+            question=None if tier == "full" else "Why? " * 800,
+        )
+        for id in ids
+        for number in range(32)
+        for tier in said
+    )
+    return run(*prompts, trials=trials)

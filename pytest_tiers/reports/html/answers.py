@@ -12,8 +12,7 @@ from pytest_tiers.records import Trial
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.reports.text import visible
 
-#: Of an answer this many characters are shown, from a little before the first difference.
-_MOST_CHARACTERS = 1_500
+#: A long answer is shown from a little before the first difference, in characters.
 _KEPT_BEFORE = 200
 
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
@@ -35,11 +34,6 @@ class Shown:
     before: str = ""
     after: str = ""
 
-    @property
-    def size(self) -> int:
-        """The characters that are shown."""
-        return sum(len(piece.text) for piece in self.pieces)
-
 
 def said(trial: Trial) -> str | None:
     """What a trial is judged by: the output that it compared, else the model's last answer."""
@@ -50,13 +44,16 @@ def said(trial: Trial) -> str | None:
     return json.dumps(trial.output, indent=1, ensure_ascii=False, default=str)
 
 
-def side_by_side(flagship: Trial, candidate: Trial) -> tuple[Shown, Shown]:
-    """What each said, with the difference marked; control characters are spelled out."""
+def side_by_side(flagship: Trial, candidate: Trial, most: int) -> tuple[Shown, Shown]:
+    """What each said, at most ``most`` characters of it, with the difference marked.
+
+    Control characters are spelled out.
+    """
     old, new = said(flagship), said(candidate)
     if old is None or new is None:
-        return _alone(old), _alone(new)
-    start = _first_shown(old, new)
-    end = start + _MOST_CHARACTERS
+        return _alone(old, most), _alone(new, most)
+    start = _first_shown(old, new, most)
+    end = start + most
     olds, news = _marked(old[start:end], new[start:end])
     before = f"… {count(start, 'equal character')} before" if start else ""
     return (
@@ -65,20 +62,20 @@ def side_by_side(flagship: Trial, candidate: Trial) -> tuple[Shown, Shown]:
     )
 
 
-def _alone(text: str | None) -> Shown:
+def _alone(text: str | None, most: int) -> Shown:
     if text is None:
         return Shown((), after="no answer")
-    shown = Piece(visible(text[:_MOST_CHARACTERS]), differs=False)
-    return Shown((shown,), after=_left_out(text, _MOST_CHARACTERS))
+    shown = Piece(visible(text[:most]), differs=False)
+    return Shown((shown,), after=_left_out(text, most))
 
 
 def _left_out(text: str, end: int) -> str:
     return f"… {count(len(text) - end, 'more character')}" if len(text) > end else ""
 
 
-def _first_shown(old: str, new: str) -> int:
+def _first_shown(old: str, new: str, most: int) -> int:
     """Where to begin, so that the first difference is in view."""
-    if max(len(old), len(new)) <= _MOST_CHARACTERS:
+    if max(len(old), len(new)) <= most:
         return 0
     pairs = enumerate(zip_longest(old, new))
     differs = next((at for at, (a, b) in pairs if a != b), 0)

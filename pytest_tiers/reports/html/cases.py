@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import zip_longest
 
 from pytest_tiers.findings import PromptSummary, RunSummary
+from pytest_tiers.questions import shortened
 from pytest_tiers.records import Call, Outcome, Trial
 from pytest_tiers.reports.differences import differing
 from pytest_tiers.reports.html.answers import Shown, side_by_side
@@ -19,8 +20,17 @@ from pytest_tiers.reports.text import one_line, visible
 #: About so many bytes of requests and answers go into a page; the rest is counted. A page for
 #: 50 prompts × 3 tiers × 32 cases stays under 1 MB whatever the models said.
 _DETAIL_BYTES = 400_000
+#: Of an answer at most so many characters are shown; fewer where many prompts share the page.
+_LONGEST_ANSWER = 4_000
+#: A character's share of the page: it stands in several answers, and escapes take more bytes.
+_BYTES_PER_CHARACTER = 20
+#: A request may be longer than an answer by this factor.
+_REQUEST_TO_ANSWER = 4
 #: What the markup of one pair of answers takes, about.
 _MARKUP_BYTES = 900
+
+#: Of a case's name so many characters stand in the matrix.
+_LONGEST_NAME = 100
 
 #: How a cell of the matrix looks: the worst outcome of its samples decides.
 _WORST_FIRST: tuple[Outcome, ...] = ("error", "no-call", "unsupported", "missed", "passed")
@@ -104,10 +114,11 @@ def differing_cases(summary: RunSummary) -> dict[str, PromptCases]:
         pairs[candidate.prompt][candidate.case, candidate.sample].append((flagship, candidate))
     shown: dict[str, list[Case]] = {prompt: [] for prompt in pairs}
     left = _DETAIL_BYTES
+    most = min(_LONGEST_ANSWER, _DETAIL_BYTES // (_BYTES_PER_CHARACTER * max(1, len(pairs))))
     for found in _in_turns(by_case.values() for by_case in pairs.values()):
         if left <= 0:
             break
-        case = _case(found)
+        case = _case(found, most)
         left -= case.size
         shown[found[0][1].prompt].append(case)
     return {
@@ -126,7 +137,7 @@ def _in_turns(by_prompt: Iterable[Iterable[list[_Trials]]]) -> Iterator[list[_Tr
         yield from filter(None, turn)
 
 
-def _case(found: list[_Trials]) -> Case:
+def _case(found: list[_Trials], most: int) -> Case:
     first = found[0][1]
     asked = next((each for pair in reversed(found) for each in pair[::-1] if each.question), None)
     sample = f", sample {first.sample}" if first.sample > 1 else ""
@@ -135,10 +146,16 @@ def _case(found: list[_Trials]) -> Case:
         name=first.case,
         title=f"{one_line(first.case)}{sample}",
         ended=", ".join([*ended, f"{found[0][0].tier} {found[0][0].outcome}"]),
-        question=visible(asked.question or "") if asked else "",
+        question=_question(asked, most),
         question_note=_question_note(asked) if asked else "not known",
-        pairs=tuple(_pair(*pair) for pair in found),
+        pairs=tuple(_pair(*pair, most) for pair in found),
     )
+
+
+def _question(asked: Trial | None, most: int) -> str:
+    if asked is None or asked.question is None:
+        return ""
+    return visible(shortened(asked.question, _REQUEST_TO_ANSWER * most))
 
 
 def _question_note(asked: Trial) -> str:
@@ -146,8 +163,8 @@ def _question_note(asked: Trial) -> str:
     return f"as sent to {asked.tier}" + (f", the last of {calls:,} calls" if calls > 1 else "")
 
 
-def _pair(flagship: Trial, candidate: Trial) -> Pair:
-    old, new = side_by_side(flagship, candidate)
+def _pair(flagship: Trial, candidate: Trial, most: int) -> Pair:
+    old, new = side_by_side(flagship, candidate, most)
     return Pair(_side(flagship, old), _side(candidate, new))
 
 
@@ -186,7 +203,9 @@ def matrix(
         tiers[trial.tier][trial.outcome] += 1
     return tuple(
         MatrixRow(
-            one_line(case), tuple(_cell(tiers[tier]) for tier in prompt.tiers), anchors.get(case)
+            one_line(case, _LONGEST_NAME),
+            tuple(_cell(tiers[tier]) for tier in prompt.tiers),
+            anchors.get(case),
         )
         for case, tiers in found.items()
     )

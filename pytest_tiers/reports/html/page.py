@@ -262,16 +262,19 @@ class _PromptBuilder:
 
     def __init__(self, summary: RunSummary, span: tuple[float, float]) -> None:
         self._span = span
+        self._number = 0
         self._names = short_names(summary)
         self._why = explanations(summary)
         self._differing = differing_cases(summary)
 
     def build(self, prompt: PromptSummary, anchor: str, trials: tuple[Trial, ...]) -> Prompt:
+        self._number += 1
         cases = self._differing.get(prompt.id, PromptCases())
         name = self._names[prompt.id]
         drawn = {choice.tier for choice in choices(prompt)}
         differing = [
-            (f"{anchor}-case-{number}", case) for number, case in enumerate(cases.shown, start=1)
+            (f"case-{self._number}-{number}", case)
+            for number, case in enumerate(cases.shown, start=1)
         ]
         # The first sample of a case is the one to begin with.
         anchors = {case.name: its_anchor for its_anchor, case in reversed(differing)}
