@@ -13,7 +13,8 @@ import pytest
 
 from pytest_tiers.findings import PassRate, RunSummary, Savings
 from pytest_tiers.reports.html import parts
-from pytest_tiers.reports.html.page import Page, build_page
+from pytest_tiers.reports.html.page import build_page
+from pytest_tiers.reports.html.view import Page
 from pytest_tiers.reports.terminal import summary_lines
 from pytest_tiers.reports.writers import write
 from pytest_tiers.settings import Settings

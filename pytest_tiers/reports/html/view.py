@@ -1,0 +1,124 @@
+"""What the page shows, as plain values: the templates only put them in their places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from pytest_tiers.reports.html.cases import Case, MatrixRow
+from pytest_tiers.reports.table import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as a reader sees it, and exactly as in the JSON report where it is known."""
+
+    text: str
+    exact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One of the lines on top: what it answers, the answer in a word, and the rest of it."""
+
+    question: str
+    answer: str
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One comparison in the table of prompts."""
+
+    tier: str
+    verdict: str
+    is_recommended: bool
+    bar: Markup | None
+    drop: Number
+    saving: Number
+    passed: str
+    flagship_passed: str
+    cost: Number
+    flagship_cost: Number
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One tier of a prompt: how it did, and what it takes."""
+
+    name: str
+    passed: str
+    pass_rate: Number
+    bounds: str
+    cost: Number
+    tokens: str
+    p50: Number
+    p95: Number
+    others: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt with all that is known about it; ``differing`` cases have an anchor each.
+
+    ``name`` is the short name of ``id``, in ``name_parts`` between which a line may break;
+    ``file`` is what it leaves out.
+    """
+
+    anchor: str
+    id: str
+    name: str
+    name_parts: tuple[str, ...]
+    file: str
+    cases: str
+    candidates: tuple[Candidate, ...]
+    tiers: tuple[Tier, ...]
+    panel: Markup
+    not_drawn: str
+    notice: str
+    matrix: tuple[MatrixRow, ...]
+    differing: tuple[tuple[str, Case], ...]
+    left_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Prompts of which the same can be said."""
+
+    title: str
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Recorded seconds per call of one tier, over all prompts."""
+
+    tier: str
+    model: str
+    p50: Number
+    p95: Number
+    bar: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the page shows."""
+
+    created: str
+    headings: Row
+    confidence: str
+    is_comparison: bool
+    statements: tuple[Statement, ...]
+    steps: tuple[str, ...]
+    groups: tuple[Group, ...]
+    latencies: tuple[Latency, ...]
+    trouble: tuple[str, ...]
+    notes: tuple[str, ...]
+    about: tuple[tuple[str, str], ...]
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompts of all groups, in the order of the page."""
+        return tuple(prompt for group in self.groups for prompt in group.prompts)
