@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,46 @@ from tests.openai_server import OpenAIServer, Reply
 FLAGSHIP = "gpt-5.4"
 KEY = "sk-of-the-application"
 
+#: What all the applications below share; each builds its client where it needs it.
+START = f"""
+import asyncio, json, threading
+from concurrent.futures import ThreadPoolExecutor
+from pydantic import BaseModel
+
+KEY = "{KEY}"
+MODEL = "gpt-5.4"
+MESSAGES = [{{"role": "user", "content": "how is it?"}}]
+ASKED = {{"model": MODEL, "messages": MESSAGES, "max_tokens": 9, "temperature": 0}}
+STREAMED = {{**ASKED, "stream": True, "stream_options": {{"include_usage": True}}}}
+INPUT = {{"model": MODEL, "input": "how is it?", "max_output_tokens": 9, "temperature": 0}}
+
+class Said(BaseModel):
+    text: str
+
+def _run(ask):
+    def way():
+        return asyncio.run(ask())
+    way.__module__ = __name__
+    return way
+
+def _text(answer):
+    return answer["choices"][0]["message"]["content"]
+
+def _joined(chunks):
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+def _of_lines(lines):
+    events = [line.removeprefix("data: ") for line in lines if line.startswith("data: {{")]
+    choices = [choice for event in events for choice in json.loads(event)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+"""
+
 #: Both tiers set a parameter, drop another and rename a third.
 CONFIG = """
 [tool.pytest.ini_options]
 asyncio_default_fixture_loop_scope = "function"
 addopts = ["--strict-markers"]
+filterwarnings = ["default"]  # pytester's runs would inherit this suite's "error"
 """
 
 TIER = """
@@ -56,13 +92,22 @@ WAYS = [
 
 
 def answer(request: dict[str, Any]) -> Reply:
-    """The better model says another thing than the worse, and each uses its own tokens."""
+    """The better model says another thing than the worse, and each uses its own tokens.
+
+    It is said by the first tool, where there are tools and none has answered yet, else as the
+    JSON that was asked for, else as it is.
+    """
     is_full = request["model"] == "full-model"
     text = "it is fine" if is_full else "it is poor"
-    wants_json = "json_schema" in json.dumps([request.get("response_format"), request.get("text")])
-    return Reply(
-        json.dumps({"text": text}) if wants_json else text, reasoning=5 if is_full else 3, cached=1
-    )
+    usage = Reply(reasoning=5 if is_full else 3, cached=1)
+    tools = request.get("tools") or []
+    said = json.dumps([request.get("messages"), request.get("input")])
+    if tools and '"tool_call_id"' not in said and '"function_call_output"' not in said:
+        name = tools[0].get("name") or tools[0]["function"]["name"]
+        return replace(usage, tool_calls=((name, {"text": text}),))
+    wanted = json.dumps([request.get("response_format"), request.get("text")])
+    as_json = "json_schema" in wanted or "json_object" in wanted
+    return replace(usage, text=json.dumps({"text": text}) if as_json else text)
 
 
 def config(url: str) -> str:

@@ -39,6 +39,10 @@ class Router(Protocol):
         """Whether no trial owns a call made now, so that its body need not be read."""
         raise NotImplementedError
 
+    def discards(self, url: str) -> bool:
+        """Whether a request shall neither go out nor be recorded; it is answered with 204."""
+        raise NotImplementedError
+
     def open(self, request: SentRequest, sender: Sender) -> OpenedCall | None:
         """The call that the running trial opens for a request; None to leave it alone.
 
@@ -128,6 +132,8 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
         )
 
     def handle_request(self: Any, request: Any) -> Any:
+        if router.discards(str(request.url)):
+            return module.Response(204, request=request)
         if router.ignores(request.method, str(request.url)):
             return original(self, request)
         body = b"".join(request.stream)

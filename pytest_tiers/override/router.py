@@ -18,6 +18,10 @@ from pytest_tiers.override.active import ActiveTrial
 #: Where OpenAI's client sends its calls unless told otherwise.
 _BASE_URL_VARIABLE = "OPENAI_BASE_URL"
 
+#: Where openai-agents sends its traces, from a thread and at times of its own. No trial can own
+#: them (no replay would send the same), and a replay must not send them.
+_TRACES = "https://api.openai.com/v1/traces/ingest"
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -66,6 +70,10 @@ class TrialRouter:
             elif not self.item_is_running:
                 self.strays.append(url)
         return True
+
+    def discards(self, url: str) -> bool:
+        """Whether a request goes nowhere while the session lasts."""
+        return url == _TRACES
 
     def open(self, request: SentRequest, sender: Sender) -> OpenedCall | None:
         """Open the call in the running trial's name. Raises CallRefused."""

@@ -5,41 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.openai_server import OpenAIServer
-from tests.round_trip import KEY, round_trip
-
-#: What all the applications below share; each builds its client where it needs it.
-START = f"""
-import asyncio, json, threading
-from concurrent.futures import ThreadPoolExecutor
-from pydantic import BaseModel
-
-KEY = "{KEY}"
-MODEL = "gpt-5.4"
-MESSAGES = [{{"role": "user", "content": "how is it?"}}]
-ASKED = {{"model": MODEL, "messages": MESSAGES, "max_tokens": 9, "temperature": 0}}
-STREAMED = {{**ASKED, "stream": True, "stream_options": {{"include_usage": True}}}}
-INPUT = {{"model": MODEL, "input": "how is it?", "max_output_tokens": 9, "temperature": 0}}
-
-class Said(BaseModel):
-    text: str
-
-def _run(ask):
-    def way():
-        return asyncio.run(ask())
-    way.__module__ = __name__
-    return way
-
-def _text(answer):
-    return answer["choices"][0]["message"]["content"]
-
-def _joined(chunks):
-    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-
-def _of_lines(lines):
-    events = [line.removeprefix("data: ") for line in lines if line.startswith("data: {{")]
-    choices = [choice for event in events for choice in json.loads(event)["choices"]]
-    return "".join(choice["delta"].get("content") or "" for choice in choices)
-"""
+from tests.round_trip import START, round_trip
 
 OPENAI = """
 import httpx, openai

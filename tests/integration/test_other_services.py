@@ -132,3 +132,23 @@ def ask(text):
     run_one(project, "--tiers=nano", "-p", "tests.no_network").assert_outcomes(passed=1)
     (file,) = (project.path / "cassettes").rglob("*.yaml")
     assert "bWU6b3BlbiBzZXNhbWU=" not in file.read_text()
+
+
+def test_traces_of_openai_agents_are_neither_recorded_nor_sent(project: pytest.Pytester) -> None:
+    """The library sends them from a thread of its own, so that no replay would find its own."""
+    app = """
+import httpx, httpx2
+from openai import OpenAI
+sent = []
+def ask(text):
+    for http in (httpx, httpx2):
+        url = "https://api.openai.com/v1/traces/ingest"
+        sent.append(http.post(url, json={"data": [len(sent)]}).status_code)
+    return OpenAI().chat.completions.create(model="m", messages=[]) and sent == [204, 204]
+"""
+    for guard in ((), ("-p", "tests.no_network")):
+        result = run_one(project, "--tiers=nano", *guard, app=app)
+        result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["connections attempted: 0"])
+    (file,) = (project.path / "cassettes").rglob("*.yaml")
+    assert "traces" not in file.read_text()
