@@ -22,6 +22,7 @@ from unittest import mock
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.senders import Sender, like_aiohttp, like_httpx
 from pytest_tiers.cassettes.tape import Exchange
+from pytest_tiers.cassettes.tls import certificates_on_demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class OpenedCall:
 
 class Router(Protocol):
     """Whoever knows the running trial."""
+
+    @property
+    def runs_trial(self) -> bool:
+        """Whether a trial runs now."""
+        raise NotImplementedError
 
     def ignores(self, method: str, url: str) -> bool:
         """Whether no trial owns a call made now, so that its body need not be read."""
@@ -164,6 +170,7 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
             )
 
     patch = mock.patch.object
+    stack.enter_context(certificates_on_demand(module, lambda: router.runs_trial))
     stack.enter_context(patch(module.HTTPTransport, "handle_request", handle_request))
     stack.enter_context(
         patch(module.AsyncHTTPTransport, "handle_async_request", handle_async_request)

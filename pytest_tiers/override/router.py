@@ -57,6 +57,11 @@ class TrialRouter:
         owner = OWNER.get()
         return self.active if owner is None else owner.trial
 
+    @property
+    def runs_trial(self) -> bool:
+        """Whether a trial runs now."""
+        return self._owner() is not None
+
     def ignores(self, method: str, url: str) -> bool:
         """Whether no trial owns a call made now."""
         request = SentRequest(method, url, {}, b"")
