@@ -206,7 +206,6 @@ def test_a_hundred_kills_lose_no_answer_and_pay_for_none_twice(
                 kills[kind] += 1
             killed.check()
 
-        assert min(kills.values()) >= KILLS // 10, kills
         assert forks.start(NANO, "-q").ended() == 0
         killed.check()
         killed.check_that_nothing_was_paid_twice()
