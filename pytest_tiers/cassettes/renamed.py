@@ -45,7 +45,7 @@ class RenamedCases:
             fitting = self._first_requests(cassette, function, sample).get(first, [])
             start = self._place(cassette, function, case, sample) % max(len(fitting), 1)
             for old in (*fitting[start:], *fitting[:start]):
-                if self._claim((function, cassette.tier, old, sample), case):
+                if self._claim(function, old, case):
                     self.found.add((cassette.function, old, case))
                     return old, cassette.recordings[old, sample]
         return None
@@ -82,15 +82,20 @@ class RenamedCases:
             for other in self._existing(function) or ()
         )
 
-    def _claim(self, recording: tuple[str, str, str, int], case: str) -> bool:
-        """Whether the recording belongs to ``case`` from now on, in all processes."""
-        claim = [repr(recording), case]
+    def _claim(self, function: str, old: str, case: str) -> bool:
+        """Whether an old name's recordings belong to ``case`` from now on, in all processes.
+
+        On all tiers and for all samples: the name is changed in every tier's cassette. A case
+        takes over one old name at most.
+        """
+        claim = (function, old, case)
         with closing(sqlite3.connect(self._claims, timeout=_TIMEOUT)) as claims, claims:
             claims.execute(
-                "CREATE TABLE IF NOT EXISTS claims (recording TEXT PRIMARY KEY, owner TEXT)"
+                "CREATE TABLE IF NOT EXISTS claims (function TEXT, old TEXT, new TEXT,"
+                " UNIQUE (function, old), UNIQUE (function, new))"
             )
-            claims.execute("INSERT OR IGNORE INTO claims VALUES (?, ?)", claim)
-            found = "SELECT 1 FROM claims WHERE recording = ? AND owner = ?"
+            claims.execute("INSERT OR IGNORE INTO claims VALUES (?, ?, ?)", claim)
+            found = "SELECT 1 FROM claims WHERE function = ? AND old = ? AND new = ?"
             return claims.execute(found, claim).fetchone() is not None
 
 
