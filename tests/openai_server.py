@@ -215,11 +215,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # The client was killed while it was sending.
+            self.close_connection = True
+            return
         received = Received(
             self.command,
             self.path,
             {key.lower(): value for key, value in self.headers.items()},
-            self.rfile.read(length),
+            body,
         )
         number = self.server.owner.record(received)
         try:
