@@ -47,7 +47,8 @@ class TierStats:
     whose calls are all priced, at uncached input; None where there is none. A candidate's are
     the trials whose pair on the flagship is complete and priced too. ``seconds_p50`` and
     ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call. ``pass_rate`` is
-    None where no trial counts.
+    None where no trial counts, ``mean_score`` (from 0 to 1, the mean over cases) also where no
+    test of the prompt gives a score.
     """
 
     trials: int
@@ -64,6 +65,7 @@ class TierStats:
     seconds_p50: float | None
     seconds_p95: float | None
     pass_rate: PassRate | None = None
+    mean_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

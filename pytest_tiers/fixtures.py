@@ -14,6 +14,7 @@ import pytest
 from pytest_tiers.collection import SETTINGS, TRIAL, PlannedTrial
 from pytest_tiers.markers import MARKER
 from pytest_tiers.override.keys import NOT_NEEDED, PLACEHOLDER, VARIABLE
+from pytest_tiers.scores import checked_score
 from pytest_tiers.tiers import Tier
 
 if TYPE_CHECKING:
@@ -125,16 +126,34 @@ class TierHandle:
             self._active.output = json.loads(json.dumps(output, default=_plain))
             self._active.has_output = True
         except (TypeError, ValueError) as error:
-            self._active.note_miss(
+            self._active.note_misuse(
                 f"tier.compare() cannot keep this output ({error}); hand it JSON values, a "
-                "dataclass or a pydantic model.",
-                stale=False,
+                "dataclass or a pydantic model."
             )
+
+    def score(self, value: float) -> None:
+        """Say how good the answer is, from 0 to 1: counted in place of 1 if the test passes.
+
+        A test that fails is worth 0, whatever its score. Raises ValueError for anything but a
+        number from 0 to 1, and for a second score; the trial is then an error, and says nothing
+        about the model.
+        """
+        try:
+            score = checked_score(value)
+            if self._active.score is not None:
+                raise ValueError(
+                    f"tier.score() was called twice in one trial, with {self._active.score} and "
+                    f"{score}. Call it once, e.g. with the mean or the lowest of your scores."
+                )
+        except ValueError as error:
+            self._active.note_misuse(str(error))
+            raise
+        self._active.score = score
 
 
 @pytest.fixture
 def tier(request: pytest.FixtureRequest) -> TierHandle:
-    """The model tier this trial runs on: name, model, params, client, calls, compare()."""
+    """The model tier this trial runs on: name, model, params, client, calls, compare(), score()."""
     item, stash = request.node, request.config.stash
     if TRIAL not in item.stash:
         pytest.fail(

@@ -92,6 +92,7 @@ class Trial:
     ``answer`` is the text of the last answer a model gave, ``output`` what the test handed to
     ``tier.compare`` (builtins). ``question`` is the text of the request that got the answer,
     without secrets, None where a report will not need it (see `pytest_tiers.runner`).
+    ``score``, from 0 to 1, is what the test gave by ``tier.score``, None where it gave none.
     ``stale`` means that a recording of this trial exists but lacks one of its requests.
     ``budget`` means that the cost or call limit kept it from running. ``expects_call`` is True
     for tests that use the ``tier`` fixture.
@@ -122,6 +123,18 @@ class Trial:
     def counts(self) -> bool:
         """Whether the outcome says something about the model."""
         return self.outcome in ANSWERED
+
+    @property
+    def worth(self) -> float | None:
+        """What the trial is worth as evidence, from 0 to 1; None where it does not count.
+
+        A test that passed is worth its score, 1 without one; whatever else happened is worth 0.
+        """
+        if not self.counts:
+            return None
+        if self.outcome != "passed":
+            return 0.0
+        return 1.0 if self.score is None else self.score
 
     @property
     def tier_calls(self) -> tuple[Call, ...]:

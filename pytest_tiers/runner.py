@@ -319,6 +319,7 @@ class Runner:
             # Reports show it only where two tiers end differently: one of them did not pass, or
             # turns out to differ in its output. 100,000 requests would be a burden.
             question=None if outcome == "passed" and not active.has_output else active.question,
+            score=active.score,
             output=active.output,
             has_output=active.has_output,
             stale=active.stale,

@@ -16,6 +16,7 @@ from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierSt
 from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.savings import total_savings
+from pytest_tiers.scores import is_scored, mean_score
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import CURRENT, Ladder, Tier
 from pytest_tiers.verdicts import Comparison
@@ -205,6 +206,7 @@ def _summarise_prompt(
     as_is = [call for trial in trials for call in trial.calls if call.left_alone is not None]
     names = [name for name in settings.ladder.names if by_tier[name]]
     others = sorted(set(by_tier) - set(settings.ladder.names))
+    scored = is_scored(trials)
     return PromptSummary(
         id=prompt,
         cases=len({trial.case for trial in trials}),
@@ -217,6 +219,7 @@ def _summarise_prompt(
                 by_tier[name],
                 paired[name].candidate if name in paired else _mean(costs[name].values()),
                 settings.alpha,
+                scored,
             )
             for name in [*names, *others]
         },
@@ -300,7 +303,9 @@ def _recommended(
     return min(cheaper, key=itemgetter(0))[1] if cheaper else None
 
 
-def _tier_stats(trials: list[Trial], mean_cost: Decimal | None, alpha: float) -> TierStats:
+def _tier_stats(
+    trials: list[Trial], mean_cost: Decimal | None, alpha: float, scored: bool
+) -> TierStats:
     """``mean_cost`` is that of one run in USD; the pass rate's bounds hold at 1 − ``alpha``."""
     calls = [call for trial in trials for call in trial.tier_calls]
     outcomes = Counter(trial.outcome for trial in trials)
@@ -320,6 +325,7 @@ def _tier_stats(trials: list[Trial], mean_cost: Decimal | None, alpha: float) ->
         seconds_p50=p50,
         seconds_p95=p95,
         pass_rate=pass_rate(trials, alpha),
+        mean_score=mean_score(trials) if scored else None,
     )
 
 

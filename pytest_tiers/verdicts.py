@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pytest_tiers import statistics
 from pytest_tiers.records import Trial
+from pytest_tiers.scores import is_scored
 from pytest_tiers.settings import FLAGSHIP_MAY_MISS
 from pytest_tiers.statistics import Tally
 
@@ -31,7 +32,8 @@ OUTPUT_DIFFERS = "output differs from the flagship's"
 class Comparison:
     """What the evidence says about one candidate of one prompt.
 
-    ``difference`` is the mean over cases of (candidate − flagship) pass rate; ``largest_drop``
+    ``difference`` is the mean over cases of (candidate − flagship) pass rate, or mean score where
+    ``scored``: a test of the two gave a score; ``largest_drop``
     the largest plausible drop on inputs like these, ``largest_drop_these_cases`` on these very
     cases. ``log_*`` are natural logs of e-values, before any correction for missing trials.
     ``more_cases`` is (least, expected), None where not reachable. ``held_back`` means safe on
@@ -62,6 +64,7 @@ class Comparison:
     held_back: bool = False
     measurably_worse: bool = False
     among: int = 1
+    scored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +117,13 @@ class _Pair:
     @property
     def difference(self) -> float | None:
         """Candidate minus flagship; None unless both have a result."""
-        candidate, flagship = _value(self.candidate), _value(self.flagship)
+        candidate, flagship = _worth(self.candidate), _worth(self.flagship)
         return None if candidate is None or flagship is None else candidate - flagship
 
     @property
     def cautious_difference(self) -> float:
         """Candidate minus flagship, with what is missing counted against the candidate."""
-        candidate, flagship = _value(self.candidate), _value(self.flagship)
+        candidate, flagship = _worth(self.candidate), _worth(self.flagship)
         if candidate is None:
             return -1.0
         return candidate - (1.0 if flagship is None else flagship)
@@ -215,6 +218,7 @@ def gather(
         output_mismatches=sum(
             trial.tier == candidate and trial.output_match is False for trial in trials
         ),
+        scored=is_scored(trials),
     )
     return Evidence(
         comparison=comparison,
@@ -309,13 +313,9 @@ def _pairs(trials: list[Trial], candidate: str, flagship: str) -> list[_Pair]:
     ]
 
 
-def _value(trial: Trial | None) -> float | None:
+def _worth(trial: Trial | None) -> float | None:
     """What a trial is worth, from 0 to 1; None where it has no result."""
-    if trial is None or not trial.counts:
-        return None
-    if trial.outcome == "unsupported" or trial.output_match is False:
-        return 0.0
-    return float(trial.outcome == "passed") if trial.score is None else trial.score
+    return None if trial is None else trial.worth
 
 
 def _passed(trial: Trial | None) -> bool:

@@ -65,6 +65,7 @@ class ActiveTrial:
         self._last_asked: SentRequest | None = None
         self.output: Any = None
         self.has_output = False
+        self.score: float | None = None
         self.stale = False
         self.out_of_budget = False
         self._lead = lead
@@ -146,6 +147,10 @@ class ActiveTrial:
             self._refused_by_us.append(str(refusal))
             self.out_of_budget = self.out_of_budget or isinstance(refusal, BudgetReached)
         return refusal
+
+    def note_misuse(self, reason: str) -> None:
+        """Remember that the test asked for something that cannot be: no word about the model."""
+        self.note_miss(reason, stale=False)
 
     def note_miss(self, reason: str, stale: bool) -> None:
         """Remember that replay found no answer."""

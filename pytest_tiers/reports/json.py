@@ -155,6 +155,7 @@ def _stats(stats: TierStats) -> dict[str, Any]:
         "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
         "usd_per_1000": _money(stats.cost_per_1000),
         "pass_rate": None if stats.pass_rate is None else asdict(stats.pass_rate),
+        "mean_score": _finite(stats.mean_score),
     }
 
 
@@ -173,6 +174,7 @@ def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> 
         "saving": _finite(savings.get(comparison.tier)),
         "held_back": comparison.held_back,
         "measurably_worse": comparison.measurably_worse,
+        "scored": comparison.scored,
     }
 
 

@@ -97,6 +97,15 @@ def passed_of(passed: int, of: int) -> str:
     return f"{passed}/{of}" if of else "-"
 
 
+def score(mean: float) -> str:
+    """A mean score from 0 to 1, "0.83"; "1.00" and "0.00" only where they are exact."""
+    exact = Decimal(str(mean))
+    rounded = exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    if rounded == 1 and exact < 1:
+        return ">0.99"
+    return "<0.01" if not rounded and exact else str(rounded)
+
+
 def span(low: int, high: int) -> str:
     """A range of whole numbers: "9 to 14", or "9" where both are the same."""
     low, high = min(low, high), max(low, high)

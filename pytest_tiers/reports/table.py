@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
-from pytest_tiers.reports.numbers import money, passed_of, percent, points_at_most
+from pytest_tiers.reports.numbers import money, passed_of, percent, points_at_most, score
 from pytest_tiers.reports.text import one_line
 
 #: Verdicts of candidates that gave no answer, so that nothing is known of their cost.
@@ -17,7 +17,8 @@ _NO_ANSWERS = ("unsupported", "no-data")
 class Row:
     """One candidate of one prompt, every cell as text.
 
-    ``passed`` and ``flagship_passed`` read "31/32": passed trials of those that count. The
+    ``passed`` and ``flagship_passed`` read "31/32": passed trials of those that count, and in
+    brackets the mean score where tests give one. The
     costs are of 1,000 runs of the prompt. ``drop`` is the largest plausible drop in pass rate
     on inputs like these.
     """
@@ -34,13 +35,13 @@ class Row:
     drop: str
 
 
-def headings(flagship: str) -> Row:
-    """What stands above each column."""
+def headings(flagship: str, *, scored: bool = False) -> Row:
+    """What stands above each column; ``scored``: a prompt of the run has scores."""
     return Row(
         prompt="prompt",
         cases="cases",
         tier="tier",
-        passed="passed",
+        passed="passed (score)" if scored else "passed",
         flagship_passed=f"on {flagship}",
         verdict="verdict",
         saving="saving",
@@ -53,6 +54,15 @@ def headings(flagship: str) -> Row:
 def rows(summary: RunSummary) -> list[Row]:
     """A row for each prompt and candidate that were compared: by prompt, then up the ladder."""
     return [row for prompt in by_id(summary) for row in prompt_rows(prompt)]
+
+
+def has_scores(summary: RunSummary) -> bool:
+    """Whether the tests of any prompt give scores."""
+    return any(
+        stats.mean_score is not None
+        for prompt in summary.prompts
+        for stats in prompt.tiers.values()
+    )
 
 
 def by_id(summary: RunSummary) -> list[PromptSummary]:
@@ -98,7 +108,8 @@ def prompt_rows(prompt: PromptSummary) -> Iterator[Row]:
 def _passed(stats: TierStats | None) -> str:
     if stats is None:
         return "-"
-    return passed_of(stats.passed, stats.passed + stats.missed + stats.unsupported)
+    passed = passed_of(stats.passed, stats.passed + stats.missed + stats.unsupported)
+    return passed if stats.mean_score is None else f"{passed} ({score(stats.mean_score)})"
 
 
 def _cost(stats: TierStats | None) -> str:

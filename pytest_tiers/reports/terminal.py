@@ -11,7 +11,7 @@ from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
-from pytest_tiers.reports.table import STATES, Row, headings, rows, state
+from pytest_tiers.reports.table import STATES, Row, has_scores, headings, rows, state
 from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
 from pytest_tiers.reports.totals import (
     cost_sentences,
@@ -153,22 +153,25 @@ def _table(summary: RunSummary, width: int) -> Iterator[Line]:
     found = rows(summary)
     if not found:
         return
-    head, *lines = fitted_table(found, summary.settings.ladder.flagship, width)
+    flagship = summary.settings.ladder.flagship
+    head, *lines = fitted_table(found, headings(flagship, scored=has_scores(summary)), width)
     yield head, _BOLD
     for row, line in zip(found, lines, strict=True):
         yield line, _MARKUP.get(row.verdict, {})
 
 
-def fitted_table(found: Sequence[Row], flagship: str, width: int) -> list[str]:
+def fitted_table(found: Sequence[Row], head: Row, width: int) -> list[str]:
     """The table with as many columns and as much of the ids as fit into ``width``."""
     ids = [row.prompt for row in found]
-    lines: list[str] = []
-    for columns in (_wide_columns, _columns):
-        lines = _rendered(found, ids, columns, flagship)
-        if _widest(lines) <= width:
-            return lines
+    lines = _rendered(found, ids, _wide_columns, head)
+    if _widest(lines) <= width:
+        return lines
+    head = replace(head, flagship_passed=cut(head.flagship_passed, _LONGEST_TIER))
+    lines = _rendered(found, ids, _columns, head)
+    if _widest(lines) <= width:
+        return lines
     room = _widest(ids) - (_widest(lines) - width)
-    return _rendered(found, shorten_ids(ids, max(room, _SHORTEST_ID)), _columns, flagship)
+    return _rendered(found, shorten_ids(ids, max(room, _SHORTEST_ID)), _columns, head)
 
 
 def _widest(lines: Iterable[str]) -> int:
@@ -180,7 +183,7 @@ def _columns(row: Row) -> list[str]:
         row.cases,
         cut(row.tier, _LONGEST_TIER),
         row.passed,
-        cut(row.flagship_passed, _LONGEST_TIER),
+        row.flagship_passed,
         row.verdict,
         row.saving,
     ]
@@ -204,12 +207,11 @@ def _rendered(
     found: Sequence[Row],
     labels: Sequence[str],
     columns: Callable[[Row], list[str]],
-    flagship: str,
+    head: Row,
 ) -> list[str]:
     """The table's lines, headings first; what a prompt's rows share stands in its first only."""
     from tabulate import tabulate
 
-    head = headings(flagship)
     shown = [(head.prompt, head), *_without_repeats(found, labels)]
     # tabulate counts characters unless wcwidth is installed. So it lays out a stand-in for the
     # only column that may hold wide characters, and the label takes its place afterwards.

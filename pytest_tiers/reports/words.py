@@ -158,9 +158,12 @@ def _kind_and_text(
 
 
 def _safe(summary: RunSummary, comparison: Comparison) -> str:
+    at_most = exact_points(comparison.margin)
+    what = f"passes your tests at most {at_most} less often than"
+    if comparison.scored:
+        what = f"scores at most {at_most} lower in your tests than"
     text = (
-        f"passes your tests at most {exact_points(comparison.margin)} less often than "
-        f"{comparison.flagship}, on inputs like these "
+        f"{what} {comparison.flagship}, on inputs like these "
         f"({exact_percent(summary.settings.confidence)} confidence)"
     )
     if summary.selection:
@@ -171,6 +174,8 @@ def _safe(summary: RunSummary, comparison: Comparison) -> str:
 
 
 def _worse(comparison: Comparison) -> str:
+    if comparison.scored and comparison.difference is not None:
+        return f"scores {points_about(comparison.difference)} lower on average, measurably"
     unit = "cases" if comparison.pairs == comparison.cases else "trials"
     text = (
         f"fails {comparison.pairs - comparison.candidate_passed:,} of {comparison.pairs:,} {unit}"

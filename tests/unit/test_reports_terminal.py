@@ -267,6 +267,27 @@ def test_reason_in_words(one: Any, expected: str) -> None:
     assert reason(one) == expected
 
 
+def test_scores_are_not_called_pass_rates() -> None:
+    worse = comparison(verdict="worse", n=40, difference=-0.31, scored=True)
+    assert reason(worse) == "mini for test_x: scores about 31 points lower on average, measurably"
+    assert reason(safe(scored=True)) == (
+        "mini for test_x: scores at most 10 points lower in your tests than full, on inputs like "
+        "these (95% confidence)"
+    )
+
+
+def test_the_table_shows_mean_scores_where_there_are_any() -> None:
+    scored = prompt(
+        "a.py::test_graded",
+        comparison(scored=True),
+        tiers={"mini": stats(5, mean_score=0.996), "full": stats(4, 1, mean_score=0.004)},
+    )
+    head, row, other = text(run(scored, prompt("b.py::test_b", comparison()))).split("\n")[:3]
+    assert head.split()[3:7] == ["passed", "(score)", "on", "full"]
+    assert row.split()[3:7] == ["5/5", "(>0.99)", "4/5", "(<0.01)"]
+    assert other.split()[3:5] == ["5/5", "5/5"]
+
+
 def test_a_selection_is_named_where_safe_is_said() -> None:
     assert reason(safe(), selection=True).endswith("(95% confidence), for this selection")
     summary = run(prompt("t.py::test_x", safe(), recommended="mini"), selection=True)

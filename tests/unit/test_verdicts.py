@@ -232,10 +232,10 @@ class TestSamplesAndScores:
         assert found.pairs == ((-0.5, 2), (0.0, 2))
         assert found.cases == ((-0.25, 2),)
 
-    def test_the_score_of_a_missed_trial_counts(self) -> None:
+    def test_a_missed_trial_is_worth_nothing_whatever_its_score(self) -> None:
         trials = [trial("a", "full"), trial("a", "nano", outcome="missed", score=0.75)]
         found = gather(trials, candidate="nano", flagship="full", margin=0.1, alpha=ALPHA)
-        assert found.cases == ((-0.25, 1),)
+        assert found.cases == ((-1.0, 1),)
 
     def test_a_wrong_output_is_worth_nothing_whatever_its_score(self) -> None:
         trials = [

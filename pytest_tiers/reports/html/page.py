@@ -40,7 +40,7 @@ from pytest_tiers.reports.numbers import (
     plain,
     seconds,
 )
-from pytest_tiers.reports.table import by_id, headings, prompt_rows, state
+from pytest_tiers.reports.table import by_id, has_scores, headings, prompt_rows, state
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.totals import (
     cost_sentences,
@@ -67,7 +67,7 @@ def build_page(summary: RunSummary) -> Page:
     steps = next_steps(summary) if is_comparison and summary.prompts else []
     return Page(
         created=summary.created,
-        headings=headings(settings.ladder.flagship),
+        headings=headings(settings.ladder.flagship, scored=has_scores(summary)),
         confidence=exact_percent(settings.confidence),
         is_comparison=is_comparison,
         statements=tuple(_statements(summary, steps) if is_comparison else _everyday(summary)),
@@ -103,13 +103,14 @@ def _confidence(summary: RunSummary) -> Statement:
     safe = sum(number for each, number in states.items() if each.startswith("safe"))
     selection = ", for this selection" if summary.selection else ""
     rest = [f"{states[each]:,} {each}" for each in ("worse", "undecided", "without a verdict")]
+    scores = " (scores so much lower, where tests score)" if has_scores(summary) else ""
     others = ", ".join(text for text in rest if not text.startswith("0 "))
     return Statement(
         "How sure that is",
         f"{exact_percent(settings.confidence)} confidence",
         f"A cheaper tier is safe for {safe:,} of {count(len(summary.prompts), 'prompt')}"
         f"{selection}: it passes your tests at most {margin} less often than "
-        f"{settings.ladder.flagship}, on inputs like these."
+        f"{settings.ladder.flagship}{scores}, on inputs like these."
         + (f" The other prompts: {others}." if others else ""),
     )
 
