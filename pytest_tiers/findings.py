@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -40,6 +40,20 @@ class PassRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Disagreement:
+    """How differently two trials of the same case end, from 0 to 1: the mean over ``cases``.
+
+    A candidate's trial against the flagship's, or one of the flagship's against another of its
+    own. ``low`` and ``high`` hold together at the run's confidence, for inputs like these cases.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    cases: int
+
+
+@dataclass(frozen=True, slots=True)
 class TierStats:
     """One prompt on one tier. ``cost_usd`` is None where nothing could be priced.
 
@@ -74,7 +88,8 @@ class PromptSummary:
 
     ``savings`` maps a candidate to the share of the flagship's cost that it saves (negative
     where it costs more), None where unknown. ``notice`` says why there is no verdict, e.g.
-    because no trial called a model.
+    because no trial called a model. ``disagreements`` says how often each tier ends differently
+    from the flagship, and the flagship from itself, which takes two samples of a case.
     """
 
     id: str
@@ -90,6 +105,7 @@ class PromptSummary:
     as_is_cost_usd: Decimal | None
     recommended: str | None
     notice: str | None
+    disagreements: dict[str, Disagreement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from pytest_tiers import statistics, verdicts
+from pytest_tiers.disagreement import disagreements
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats, UnusedCase
 from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import Call, Tokens, Trial
@@ -229,6 +230,7 @@ def _summarise_prompt(
         as_is_cost_usd=_cost(as_is),
         recommended=_recommended(comparisons, paired),
         notice=None if verdicts.calls_a_model(trials) else NO_MODEL,
+        disagreements=disagreements(trials, flagship, settings.alpha) if comparisons else {},
     )
 
 

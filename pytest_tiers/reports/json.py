@@ -137,6 +137,7 @@ def _prompt(prompt: PromptSummary) -> dict[str, Any]:
         "recommended": prompt.recommended,
         "locked": None,
         "notice": prompt.notice,
+        "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
     }
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
+from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.table import STATES, Row, has_scores, headings, rows, state
@@ -59,7 +61,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
     else:
         blocks = [
             _table(summary, width),
-            _bullets(reasons(summary), width),
+            _bullets(chain(reasons(summary), flakiness_sentences(summary)), width),
             _differences(summary, width) if verbosity > 0 else [],
             _totals(summary, width),
             _bullets(trouble_sentences(summary), width, _RED),

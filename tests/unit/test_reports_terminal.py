@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from pytest_tiers import statistics
-from pytest_tiers.findings import LadderEntry, RunSummary, Savings
+from pytest_tiers.findings import Disagreement, LadderEntry, RunSummary, Savings
 from pytest_tiers.records import Outcome
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
+from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.terminal import attainable_line, summary_lines
 from pytest_tiers.reports.text import display_width
 from pytest_tiers.reports.words import agreement, reasons
@@ -682,3 +683,55 @@ def test_long_lines_are_broken_not_lost() -> None:
     lines = diff("客" * 60, None, width=40)
     assert all(display_width(line) <= 40 for line in lines)
     assert "".join(lines).count("客") == 60
+
+
+def wavering(name: str, own: float, candidates: float, **changes: Any) -> Any:
+    """A prompt whose flagship ends differently from itself in a share of its repeats."""
+    flagship = changes.pop("flagship", "full")
+    return prompt(
+        f"tests/test_it.py::{name}",
+        comparison(**changes),
+        flagship=flagship,
+        disagreements={
+            "full": Disagreement(own, max(0.0, own - 0.05), own + 0.1, 20),
+            "mini": Disagreement(candidates, 0.0, 0.5, 20),
+        },
+    )
+
+
+def test_the_flagship_against_itself_stands_beside_the_candidates() -> None:
+    summary = run(wavering("test_route", 0.12, 0.14))
+    assert list(flakiness_sentences(summary)) == [
+        "full against itself for test_route: two samples of a case end differently in 12% (7% to "
+        "22%); mini in 14% from it",
+        "Verdicts compare average pass rates: a flagship that wavers is neither held against a "
+        "candidate, nor does it widen the margin.",
+    ]
+    assert "- full against itself for test_route: two samples" in text(summary)
+
+
+def test_many_wavering_prompts_are_told_in_few_sentences() -> None:
+    prompts = [wavering(f"test_{number}", number / 100, 0.0) for number in range(9)]
+    said = list(flakiness_sentences(run(*prompts)))
+    assert [sentence.partition(":")[0] for sentence in said] == [
+        "full against itself for test_8",
+        "full against itself for test_7",
+        "full against itself for test_6",
+        "full against itself for 5 more prompts (test_5, test_4, test_3 and 2 more)",
+        "full against itself for test_0",
+        "Verdicts compare average pass rates",
+    ]
+    assert said[3].endswith("up to 5% end differently")
+    assert said[4].endswith("all samples of a case end alike (at most 10% would not)")
+
+
+def test_outputs_that_differ_may_be_the_flagships_wavering() -> None:
+    said = list(flakiness_sentences(run(wavering("test_x", 0.1, 0.1, output_mismatches=2))))
+    assert said[-1].startswith("Where a test asks for the flagship's own output (tier.compare)")
+
+
+def test_a_steady_flagship_needs_no_explanation_and_an_unknown_one_no_sentence() -> None:
+    assert len(list(flakiness_sentences(run(wavering("test_x", 0.0, 0.1))))) == 1
+    alone = prompt("a", comparison(), disagreements={"mini": Disagreement(0.1, 0.0, 0.5, 20)})
+    assert list(flakiness_sentences(run(alone))) == []
+    assert list(flakiness_sentences(run(wavering("test_x", 0.1, 0.1, flagship="other")))) == []

@@ -12,6 +12,7 @@ from operator import attrgetter
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.flakiness import flakiness_sentences, own_disagreement
 from pytest_tiers.reports.html.cases import PromptCases, differing_cases, matrix
 from pytest_tiers.reports.html.plots import (
     CostPanel,
@@ -175,7 +176,7 @@ class _PromptBuilder:
             file=one_line(prompt.id.removesuffix(f"::{name}")) if name != prompt.id else "",
             cases=count(prompt.cases, "case"),
             candidates=tuple(self._candidates(prompt)),
-            tiers=tuple(_tier(name, stats) for name, stats in prompt.tiers.items()),
+            tiers=tuple(_tier(name, prompt) for name in prompt.tiers),
             panel=CostPanel(prompt, self._span).draw(),
             not_drawn=f"Not drawn: {listed(missing)} (cost or pass rate unknown)."
             if missing
@@ -224,7 +225,8 @@ def _cost(text: str, stats: TierStats | None) -> Number:
     return Number(text, None if known is None else plain(known))
 
 
-def _tier(name: str, stats: TierStats) -> Tier:
+def _tier(name: str, prompt: PromptSummary) -> Tier:
+    stats = prompt.tiers[name]
     rate = stats.pass_rate
     others = (
         ("unsupported", stats.unsupported),
@@ -244,7 +246,18 @@ def _tier(name: str, stats: TierStats) -> Tier:
         p50=_seconds(stats.seconds_p50),
         p95=_seconds(stats.seconds_p95),
         others=", ".join(f"{number:,} {what}" for what, number in others if number),
+        differs=_differs(name, prompt),
     )
+
+
+def _differs(name: str, prompt: PromptSummary) -> Number | None:
+    """How often a tier ends differently from the flagship, where the flagship's own is known."""
+    found = prompt.disagreements.get(name)
+    if found is None or own_disagreement(prompt) is None:
+        return None
+    itself = " from itself" if name == prompt.flagship else ""
+    bounds = f"{percent(found.low)} to {percent(found.high)}"
+    return Number(f"{percent(found.estimate)}{itself} ({bounds})", _exact(found.estimate))
 
 
 def _seconds(known: float | None) -> Number:
@@ -270,6 +283,7 @@ def _latencies(summary: RunSummary) -> Iterator[Latency]:
 def _notes(summary: RunSummary) -> Iterator[str]:
     if summary.settings.comparison and (agreed := agreement(summary)):
         yield agreed
+    yield from flakiness_sentences(summary)
     yield from money_sentences(summary)
     if sites := sites_sentence(summary):
         yield sites

@@ -46,7 +46,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One tier of a prompt: how it did, and what it takes."""
+    """One tier of a prompt: how it did, and what it takes.
+
+    ``differs`` is how often it ends differently from the flagship.
+    """
 
     name: str
     passed: str
@@ -57,6 +60,7 @@ class Tier:
     p50: Number
     p95: Number
     others: str
+    differs: Number | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,11 @@ class Prompt:
     matrix: tuple[MatrixRow, ...]
     differing: tuple[tuple[str, Case], ...]
     left_out: str
+
+    @property
+    def knows_differences(self) -> bool:
+        """Whether the flagship was compared with itself, and so all tiers can be with it."""
+        return any(tier.differs for tier in self.tiers)
 
 
 @dataclass(frozen=True, slots=True)
