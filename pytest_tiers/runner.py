@@ -178,13 +178,7 @@ class Runner:
         self, trial: PlannedTrial, *, ahead: Ahead | None = None, feeds: Ahead | None = None
     ) -> Tape:
         file = self._files[trial.function, trial.tier.name]
-        others = []
-        if trial.tier.is_current:
-            start = file.path.name.removesuffix("[current].yaml")
-            for path in sorted(file.path.parent.glob("*.yaml")):
-                if path != file.path and path.name.startswith(f"{start}["):
-                    with contextlib.suppress(CassetteError):
-                        others.append(self.library.cassette(path))
+        others = self.library.of_other_tiers(file) if trial.tier.is_current else []
         label = TapeLabel(
             file, trial.function, trial.tier.name, trial.case_in_function, trial.sample
         )
@@ -195,7 +189,7 @@ class Runner:
             self._settings.record,
             self._matcher,
             Scrubber(filter(None, key_variables)),
-            [other for other in others if other is not None],
+            others,
             ahead=ahead,
             feeds=feeds,
             renamed=self._renamed,

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from vcr.serializers import yamlserializer
 
+from pytest_tiers.cassettes.damage import MisshapenError, damaged
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import CassetteError
@@ -164,49 +165,93 @@ def dump(cassette: Cassette) -> str:
 def load(path: Path) -> Cassette:
     """Read a cassette.
 
-    Raises CassetteError naming file and, where known, line; FileNotFoundError where there is
-    none. Nothing in the file is executed: vcrpy's loader constructs plain values only.
+    Raises CassetteError naming file and line; FileNotFoundError where there is none. Nothing in
+    the file is executed: vcrpy's loader constructs plain values only.
     """
     try:
-        text = path.read_bytes().decode()
-        if not text.endswith("\n"):
-            raise ValueError("it is cut off")
-        document = yamlserializer.deserialize(text)
-        return _cassette(document)
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except OSError as error:
         raise CassetteError(f"{path}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise CassetteError(f"{path}: not UTF-8 at byte {error.start}.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        problem = getattr(error, "problem", None) or error
-        raise CassetteError(f"{path}:{line} not readable as YAML: {problem}.") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise CassetteError(
-            f"{path}: not a cassette of pytest-tiers ({type(error).__name__}: {error})."
-        ) from error
+    try:
+        text = data.decode()
+        if not text.endswith("\n"):
+            raise ValueError("it is cut off")
+        return _cassette(yamlserializer.deserialize(text))
+    except (MisshapenError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise damaged(path, data, error) from error
+
+
+#: What reading a value of another shape than expected raises.
+_WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
 
 
 def _cassette(document: Any) -> Cassette:
-    metadata = document["metadata"]
+    """The cassette in a document. Raises MisshapenError.
+
+    The metadata stand last and end in a time for every interaction: none of a file's beginnings
+    is a cassette with fewer answers.
+    """
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    if not isinstance(metadata, dict) or "pytest-tiers" not in metadata:
+        raise MisshapenError("it has no metadata, because it is cut off or another tool wrote it")
     if metadata["pytest-tiers"] != FORMAT:
-        raise ValueError(f"format {metadata['pytest-tiers']}, expected {FORMAT}")
-    interactions = iter(document["interactions"])
-    cassette = Cassette(metadata["test"], metadata["tier"])
-    for trial in metadata["trials"]:
-        calls = [RecordedCall(next(interactions, {}), about) for about in trial["calls"]]
-        for call in calls:
-            # What is missing shall be noticed now; the seconds are a file's last line.
-            _ = call.status, call.body, call.request, call.about["seconds"]
-        recording = Recording(tuple(calls), trial.get("complete", True))
-        key = (str(trial["case"]), int(trial["sample"]))
-        (cassette.recordings if recording.complete else cassette.unfinished)[key] = recording
-    if next(interactions, None) is not None:
-        raise ValueError("more interactions than the metadata lists")
+        raise MisshapenError(
+            f"format {metadata['pytest-tiers']}, expected {FORMAT}", "metadata", "pytest-tiers"
+        )
+    try:
+        cassette = Cassette(str(metadata["test"]), str(metadata["tier"]))
+        interactions = list(enumerate(document["interactions"]))[::-1]
+        trials = list(enumerate(metadata["trials"]))
+    except _WRONG_SHAPE as error:
+        raise MisshapenError(_wrong(error), "metadata") from error
+    for number, trial in trials:
+        place = ("metadata", "trials", number)
+        try:
+            key = (str(trial["case"]), int(trial["sample"]))
+            calls = tuple(
+                _recorded(interactions.pop() if interactions else None, about)
+                for about in trial["calls"]
+            )
+            recording = Recording(calls, trial.get("complete", True))
+        except _WRONG_SHAPE as error:
+            raise MisshapenError(_wrong(error), *place) from error
+        trials_of_its_kind = cassette.recordings if recording.complete else cassette.unfinished
+        if key in trials_of_its_kind:
+            raise MisshapenError(f"a second recording of case {key[0]}, sample {key[1]}", *place)
+        trials_of_its_kind[key] = recording
+    if interactions:
+        raise MisshapenError(
+            "more interactions than the metadata lists", "interactions", interactions[-1][0]
+        )
     return cassette
+
+
+def _recorded(numbered: tuple[int, Any] | None, about: Mapping[str, Any]) -> RecordedCall:
+    """A call of the shape that is used later. Raises MisshapenError, or what is in _WRONG_SHAPE."""
+    if numbered is None:
+        raise ValueError("more calls than interactions")
+    # The seconds are the last line of a call, and of the file.
+    if not isinstance(about["seconds"], float | int | None):
+        raise TypeError(f"seconds are {about['seconds']!r}")
+    if not isinstance(about.get("recorded_at"), str | None):
+        raise TypeError(f"recorded_at is {about['recorded_at']!r}")
+    number, interaction = numbered
+    call = RecordedCall(interaction, about)
+    try:
+        for message in (interaction["request"], interaction["response"]):
+            for name, values in message["headers"].items():
+                if not isinstance(values, list) or not isinstance(values[0], str):
+                    raise TypeError(f"header {name} is {values!r}")
+        _ = call.request.endpoint, call.status, call.vcr_response()
+    except _WRONG_SHAPE as error:
+        raise MisshapenError(_wrong(error), "interactions", number) from error
+    return call
+
+
+def _wrong(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 #: What no block of YAML text can hold; none of it is part of JSON's own syntax.
@@ -285,4 +330,6 @@ def _exact(text: str) -> Any:
 
 
 def _bytes(body: str | bytes | None) -> bytes:
+    if not isinstance(body, str | bytes | None):
+        raise TypeError(f"a body is {body!r}")
     return body.encode() if isinstance(body, str) else body or b""

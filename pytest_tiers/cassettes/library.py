@@ -77,6 +77,17 @@ class Library:
             raise found
         return found
 
+    def of_other_tiers(self, file: CassetteFile) -> list[Cassette | CassetteError]:
+        """The same test's cassettes on other tiers; the error for one that cannot be read."""
+        found: list[Cassette | CassetteError] = []
+        for path in _other_tiers(file.path):
+            try:
+                cassette = self.cassette(path)
+                found += [] if cassette is None else [cassette]
+            except CassetteError as error:
+                found.append(error)
+        return found
+
     def open_journal(self, file: CassetteFile) -> None:
         """Make sure that an answer could be written. Raises OSError, from then on always."""
         with self._lock:
@@ -186,13 +197,22 @@ class Library:
     def _rename(self, target: Path, cassette: Cassette, old: str, new: str) -> None:
         """Rename a case in a cassette, and in those of the same test on other tiers."""
         rename(cassette, old, new)
-        for path in target.parent.glob("*.yaml"):
-            if path != target and of_all_tiers(path) == of_all_tiers(target):
-                # One that cannot be read keeps the old name, which is found there later.
-                with contextlib.suppress(CassetteError):
-                    other = self.cassette(path)
-                    if other is not None and rename(other, old, new):
-                        write_atomically(path, format.dump(other))
+        for path in _other_tiers(target):
+            self._read.pop(path, None)  # another run may have changed it
+            # One that cannot be read keeps the old name, which is found there later.
+            with contextlib.suppress(CassetteError):
+                other = self.cassette(path)
+                if other is not None and rename(other, old, new):
+                    write_atomically(path, format.dump(other))
+
+
+def _other_tiers(cassette: Path) -> list[Path]:
+    """The same test's cassettes on other tiers."""
+    return [
+        path
+        for path in sorted(cassette.parent.glob("*.yaml"))
+        if path != cassette and of_all_tiers(path) == of_all_tiers(cassette)
+    ]
 
 
 def _set_aside(damaged: Path) -> Path:
@@ -257,6 +277,8 @@ def _merge(cassette: Cassette, attempt: Attempt) -> None:
     and so are earlier ones that it did not come to use.
     """
     calls = tuple(attempt.calls[at] for at in sorted(attempt.calls))
+    if not calls:
+        return  # a trial that asked for nothing takes nothing away
     if attempt.complete:
         before = cassette.recordings.get(attempt.key)
         cassette.unfinished.pop(attempt.key, None)

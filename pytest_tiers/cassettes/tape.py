@@ -135,7 +135,8 @@ class Tape:
     """Replays and records the calls of one running trial.
 
     ``mode`` has VCR's words and meaning. ``others`` are recordings of other tiers that may
-    answer too, where the same was asked (for the tier ``current``). ``has_recording`` tells
+    answer too, where the same was asked (for the tier ``current``); an error stands for one that
+    cannot be read. ``has_recording`` tells
     whether the trial was recorded to its end, ``damage`` why its cassette cannot be read.
     ``ahead`` holds answers that came before the trial; a tape with ``feeds`` gets them.
     ``renamed`` finds the recording of a case that had another name.
@@ -148,7 +149,7 @@ class Tape:
         mode: RecordMode,
         matcher: Matcher,
         scrubber: Scrubber,
-        others: Sequence[Cassette] = (),
+        others: Sequence[Cassette | CassetteError] = (),
         *,
         ahead: Ahead | None = None,
         feeds: Ahead | None = None,
@@ -178,22 +179,27 @@ class Tape:
             or (mode == "new_episodes" and (self._resumes or not self.has_recording))
             or (mode == "once" and not self.has_recording)
         )
+        self._unread = [other for other in others if isinstance(other, CassetteError)]
+        readable = [other for other in others if isinstance(other, Cassette)]
         found = [
             other.recordings[label.key]
-            for other in others
+            for other in readable
             if mode != "all" and label.key in other.recordings
         ]
         #: Its own recording first, then those of other tiers.
         self._shelves = [Shelf(recording, matcher) for recording in (base, *found) if recording]
         self._renamed = None if self._shelves or mode == "all" else renamed
-        self._cassettes = [one for one in (cassette, *others) if one is not None]
+        self._cassettes = [one for one in (cassette, *readable) if one is not None]
         self._old_name: str | None = None
 
     def _own_cassette(self) -> Cassette | None:
         try:
             return self._library.cassette(self.label.file.path)
         except CassetteError as error:
-            self.damage = f"{error} Record it again with --tiers-record=all, or restore the file."
+            self.damage = (
+                f"{error} It is not recorded over: restore it, or record it again with "
+                f"{self._record_again('all')}, which keeps it beside the new one."
+            )
             return None
 
     def without_secrets(self, request: SentRequest) -> SentRequest:
@@ -210,6 +216,7 @@ class Tape:
 
         Raises CallRefused.
         """
+        self._check_cassette_is_readable(observer)
         scrubbed = self.without_secrets(request)
         key = self._matcher.key(scrubbed)
         with self._lock:
@@ -226,6 +233,12 @@ class Tape:
         if found is None and self._feeds is not None:
             exchange.promise = self._feeds.expect(key)
         return exchange
+
+    def _check_cassette_is_readable(self, observer: CallObserver) -> None:
+        """Play no other recording either: its own may hold another answer."""
+        if self.damage is not None and self._mode != "all":
+            observer.missed(self.damage, stale=False)
+            raise CassetteMiss(self.damage)
 
     def _look_for_old_name(self, key: str) -> None:
         """At the first request of a trial without a recording: was its case renamed?"""
@@ -248,9 +261,6 @@ class Tape:
 
         Raises AnswerNotSaved where no answer could be kept.
         """
-        if self.damage is not None and self._mode != "all":
-            observer.missed(self.damage, stale=False)
-            raise CassetteMiss(self.damage)
         if self._mode == "new_episodes" and not self._goes_out:
             # From here on the old answers belong to another conversation.
             self._shelves, self._goes_out = [], True
@@ -276,9 +286,10 @@ class Tape:
                 f"Record it again with {self._record_again('new_episodes')}"
             )
         nearest = f"\nElsewhere, {self._matcher.explain(request, recorded)}" if recorded else ""
+        unread = "".join(f"\nNot looked into: {error}" for error in self._unread)
         return (
             f"no recording of {who} in {self.label.file.path}; record it with "
-            f"{self._record_again('once')}{nearest}"
+            f"{self._record_again('once')}{nearest}{unread}"
         )
 
     def _record_again(self, mode: str) -> str:

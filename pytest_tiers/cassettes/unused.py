@@ -191,7 +191,10 @@ def read_index(path: Path) -> Stored:
         # The metadata stand last; no line of an answer begins in the first column.
         text = path.read_bytes()
         start = text.rindex(b"\nmetadata:\n")
-        return _stored(yamlserializer.deserialize(text[start:].decode())["metadata"])
+        stored = _stored(yamlserializer.deserialize(text[start:].decode())["metadata"])
+        interactions = text.count(b"\n- request:\n", 0, start)
+        if text.endswith(b"\n") and interactions == sum(answers for *_, answers in stored.trials):
+            return stored
     try:
         cassette = format.load(path)
     except FileNotFoundError as error:
@@ -207,12 +210,11 @@ def read_index(path: Path) -> Stored:
 def _stored(metadata: Mapping[str, Any]) -> Stored:
     if metadata["pytest-tiers"] != format.FORMAT:
         raise ValueError(f"format {metadata['pytest-tiers']}")
-    trials = metadata["trials"]
-    return Stored(
-        str(metadata["test"]),
-        str(metadata["tier"]),
-        tuple((str(one["case"]), int(one["sample"]), len(one["calls"])) for one in trials),
-    )
+    trials = []
+    for one in metadata["trials"]:
+        seconds = [call["seconds"] for call in one["calls"]]  # the last line of each call
+        trials.append((str(one["case"]), int(one["sample"]), len(seconds)))
+    return Stored(str(metadata["test"]), str(metadata["tier"]), tuple(trials))
 
 
 def delete(unused: Iterable[UnusedCase]) -> list[UnusedCase]:

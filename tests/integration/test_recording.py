@@ -399,50 +399,7 @@ def test_a_function_that_was_recorded_below_another_root_is_recorded_there(
     assert len(server.requests) == 1
 
 
-# Damage
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: data[: len(data) // 4],
-        lambda data: data[: len(data) * 3 // 4],
-        lambda data: data[:-8],
-        lambda data: b"<<<<<<< HEAD\n" + data,
-        lambda data: data.replace(b"OK", "né".encode("latin-1")),
-        lambda data: data.replace(b"pytest-tiers: 1", b"pytest-tiers: 99"),
-        lambda data: data.replace(b"code: 200", b"code: !!python/object/apply:os.getcwd []"),
-        lambda _: b"",
-        lambda _: b'{"interactions": []}\n',
-    ],
-    ids=["quarter", "most", "last line", "conflict", "encoding", "version", "tag", "empty", "vcr"],
-)
-def test_a_damaged_cassette_is_an_error_and_not_recorded_over(
-    project: pytest.Pytester,
-    server: OpenAIServer,
-    report: Report,
-    damage: Callable[[bytes], bytes],
-) -> None:
-    run_one(project, *NANO)
-    good = cassette(project).read_bytes()
-    broken = damage(good)
-    cassette(project).write_bytes(broken)
-    result = run_one(project, *NANO)
-    result.assert_outcomes(failed=1)
-    assert outcomes(report()) == ["error"]
-    assert "test_ask[nano].yaml: " in output(result)
-    assert cassette(project).read_bytes() == broken
-    assert len(server.requests) == 1
-
-
-def test_a_damaged_cassette_is_recorded_anew_where_asked_for(
-    project: pytest.Pytester, server: OpenAIServer
-) -> None:
-    run_one(project, *NANO)
-    cassette(project).write_text("<<<<<<< HEAD\n")
-    run_one(project, *NANO, "--tiers-record=all").assert_outcomes(passed=1)
-    run_one(project, *OFFLINE).assert_outcomes(passed=1)
-    assert len(server.requests) == 2
+# Folders that take nothing
 
 
 def test_a_disk_that_takes_no_journal_stops_the_run_before_it_costs_anything(

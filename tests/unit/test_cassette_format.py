@@ -26,6 +26,7 @@ from pytest_tiers.cassettes.format import (
 )
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.scrub import Scrubber
+from pytest_tiers.cassettes.unused import read_index
 from pytest_tiers.errors import CassetteError
 
 ABOUT = {"model": "nano-model", "recorded_at": "2026-11-23T10:00:00Z", "seconds": 0.25}
@@ -289,45 +290,119 @@ def test_a_missing_file_is_no_damage(path: Path) -> None:
         load(path / "below a file")
 
 
-def test_a_cassette_that_was_cut_off_anywhere_is_refused(path: Path, good: str) -> None:
-    for length in range(len(good)):
-        path.write_text(good[:length])
-        with pytest.raises(CassetteError, match=re.escape(str(path))):
-            load(path)
+#: Recorded from small models: a trial of two calls, and twelve cases of one call.
+SMALL_SUITE = Path(__file__).parents[2] / "cassettes/small_suite/tests"
+TWO_CALLS = SMALL_SUITE / "test_tickets/test_summary[nano].yaml"
+TWELVE_CASES = SMALL_SUITE / "test_shelves/test_department[nano].yaml"
+
+
+def check_is_refused(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    with pytest.raises(CassetteError, match=rf"^{re.escape(str(path))}: line \d+: ") as caught:
+        load(path)
+    line = int(str(caught.value).removeprefix(f"{path}: line ").partition(":")[0])
+    assert line <= data.count(b"\n") + 1
+    with pytest.raises(CassetteError):
+        read_index(path)
+
+
+def test_a_cassette_that_was_cut_off_at_any_byte_is_refused(path: Path) -> None:
+    whole = TWO_CALLS.read_bytes()
+    assert [len(recording.calls) for recording in load(TWO_CALLS).recordings.values()] == [2]
+    for length in range(len(whole)):
+        check_is_refused(path, whole[:length])
+
+
+def test_a_cassette_that_lost_its_last_cases_is_refused(path: Path) -> None:
+    lines = TWELVE_CASES.read_bytes().splitlines(keepends=True)
+    assert len(load(TWELVE_CASES).recordings) == 12
+    for length in range(lines.index(b"metadata:\n"), len(lines)):
+        check_is_refused(path, b"".join(lines[:length]))
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "line", "said"),
     [
-        (lambda text: f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> b\n", "line 2:"),
-        (lambda text: text.replace("uri:", "<<<<<<< HEAD\n    uri:"), "line 6:"),
-        (lambda text: text.replace("version: 1", "version: !!python/object/apply:os.system [x]"),
+        (lambda text: f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> b\n", 1, "a merge conflict"),
+        (lambda text: text.replace("  response:", "=======\n  response:"), 10, "a merge conflict"),
+        (lambda text: text.replace("200", "!!python/object/apply:os.abort []"), 12,
          "could not determine a constructor"),
-        (lambda text: text.replace("pytest-tiers: 1", "pytest-tiers: 2"), "format 2, expected 1"),
-        (lambda text: text.replace("metadata:", "other:"), "'metadata'"),
-        (lambda _: "- a list\n", "not a cassette"),
-        (lambda _: "", "not a cassette"),
-        (lambda text: text.replace("code: 200", "code: ok"), "not a cassette"),
-        (lambda text: text.replace(ABOUT_LINES, "", 1), "more interactions"),
-        (lambda text: text.replace(ABOUT_LINES, ABOUT_LINES * 2, 1), "KeyError"),
+        (lambda text: text.replace("200", "!!python/name:os.abort"), 12, "not readable as YAML"),
+        (lambda text: text.replace("string: |-", "string: !!python/object/new:_io.BytesIO"), 3,
+         "not a cassette of pytest-tiers: "),
+        (lambda text: text.replace("pytest-tiers: 1", "pytest-tiers: 2"), 42,
+         "format 2, expected 1"),
+        (lambda text: text.replace("metadata:", "other:"), 1, "it has no metadata"),
+        (lambda text: text[text.index("metadata:"):], 2, "'interactions' is missing"),
+        (lambda text: text.replace("trials:", "others:"), 42, "'trials' is missing"),
+        (lambda _: "- a list\n", 1, "another tool wrote it"),
+        (lambda _: "", 1, "it is empty"),
+        (lambda _: "\n \n", 1, "it is empty"),
+        (lambda _: "[" * 100_000 + "\n", 1, "not readable as YAML"),
+        (lambda text: text.replace("answer", "\0", 1), 20, "control characters are not allowed"),
+        (lambda text: text.replace("code: 200", "code: ok"), 3, "invalid literal"),
+        (lambda text: text.replace("string:", "text:"), 3, "'string' is missing"),
+        (lambda text: text.replace("body: '{}'", "body: 12"), 3, "a body is 12"),
+        (lambda text: text.replace("      - application/json", "        application/json"), 3,
+         "header content-type is 'application/json'"),
+        (lambda text: text.replace(ABOUT_LINES, "", 1), 22, "more interactions"),
+        (lambda text: text.replace(ABOUT_LINES, ABOUT_LINES * 2, 1), 46, "more calls than"),
+        (lambda text: text.replace("seconds: 0.25", "seconds: soon"), 46, "seconds are 'soon'"),
+        (lambda text: text.replace("'2026-11-23T10:00:00Z'", "2026-11-23"), 46, "recorded_at is"),
+        (lambda text: text + text[text.index("  - case"):], 55, "more calls than"),
+        (lambda text: text.replace("  - case", "  - case: case\n    sample: 1\n    calls: []\n"
+                                   "  - case"), 49, "a second recording of case case, sample 1"),
     ],
-    ids=["conflict", "conflict inside", "hostile tag", "other version", "plain vcr", "list",
-         "empty", "no status", "call without its line", "line without its call"],
+    ids=["conflict", "conflict inside", "call in a tag", "name in a tag", "vcr's own tag",
+         "other version", "plain vcr", "no interactions", "no trials", "list", "empty", "blank",
+         "nested", "nul", "no status", "no answer", "number as body", "header without list",
+         "call without its line", "line without its call", "no seconds", "a date", "twice",
+         "two recordings"],
 )  # fmt: skip
-def test_a_damaged_cassette_is_refused_naming_file_and_place(
-    path: Path, good: str, damage: Any, said: str
+def test_a_damaged_cassette_is_refused_naming_file_and_line(
+    path: Path, good: str, damage: Any, line: int, said: str
 ) -> None:
     broken = damage(good)
     assert broken != good
     path.write_text(broken)
-    with pytest.raises(CassetteError, match=re.escape(str(path))) as caught:
+    with pytest.raises(CassetteError) as caught:
         load(path)
+    assert str(caught.value).startswith(f"{path}: line {line}: ")
     assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_cassette_in_another_encoding_is_refused(path: Path, good: str) -> None:
-    path.write_bytes(good.replace("one", "één").encode("latin-1"))
-    with pytest.raises(CassetteError, match="not UTF-8 at byte"):
+@pytest.mark.parametrize(("encoding", "line"), [("latin-1", 20), ("utf-16", 1)])
+def test_a_cassette_in_another_encoding_is_refused(
+    path: Path, good: str, encoding: str, line: int
+) -> None:
+    path.write_bytes(good.replace("one", "één").encode(encoding))
+    with pytest.raises(CassetteError, match=f"line {line}: not UTF-8 at byte"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data + b"\n\n",
+    ],
+    ids=["line ends", "byte order mark", "more lines"],
+)
+def test_what_an_editor_changes_is_no_damage(path: Path, change: Any) -> None:
+    path.write_bytes(change(TWO_CALLS.read_bytes()))
+    assert load(path) == load(TWO_CALLS)
+    assert read_index(path) == read_index(TWO_CALLS)
+
+
+def test_what_is_nested_too_deep_for_the_loader_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As vcrpy does where PyYAML was built without libyaml, which has a limit of its own.
+    monkeypatch.setattr(yamlserializer, "_CassetteLoader", yaml.SafeLoader)
+    path.write_text("[" * 10_000 + "\n")
+    with pytest.raises(CassetteError, match="line 1: not readable as YAML: nested too deep"):
         load(path)
 
 

@@ -241,6 +241,28 @@ def test_the_old_recording_stays_until_the_new_one_is_complete(file: CassetteFil
     assert cassette.unfinished == {}
 
 
+def test_an_attempt_that_asked_nothing_takes_no_paid_answer_away(file: CassetteFile) -> None:
+    run(file, called(0, "q", "A"))
+    folded(file)
+    run(file, DONE, attempt="b")
+    assert answers(folded(file).unfinished["c", 1]) == ["A"]
+
+
+def test_a_new_name_does_not_undo_what_another_run_folded_meanwhile(file: CassetteFile) -> None:
+    full = CassetteFile(file.root, file.path.with_name("test_it[full].yaml"))
+    for one, tier in ((file, "nano"), (full, "full")):
+        run(one, called(0, "q", "A"), DONE, attempt=tier, case="old", tier=tier)
+    folded(file)
+    library = Library()
+    library.cassette(full.path)
+    run(full, called(0, "q", "B"), DONE, attempt="b", case="other", tier="full")
+    folded(full)
+    run(file, {"renamed_from": "old"}, attempt="c", case="new")
+    assert library.fold([file.root]) == []
+    assert sorted(format.load(file.path).recordings) == [("new", 1)]
+    assert sorted(format.load(full.path).recordings) == [("new", 1), ("other", 1)]
+
+
 def test_paid_answers_that_a_later_interrupted_attempt_did_not_reach_are_kept(
     file: CassetteFile,
 ) -> None:

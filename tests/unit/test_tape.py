@@ -321,7 +321,11 @@ def test_a_damaged_cassette_stops_every_call_and_is_not_recorded_over(root: Path
     for mode in MODES[:3]:
         text = said(root, mode, "q")
         assert text.startswith(f"{path}: ")
-        assert text.endswith("Record it again with --tiers-record=all, or restore the file.")
+        assert text.endswith(
+            "It is not recorded over: restore it, or record it again with "
+            'pytest "t.py::test_it" --tiers=nano --tiers-record=all, which keeps it beside the '
+            "new one."
+        )
     run = Run(root, "all")
     run.ask("q", "A")
     run.tape.finish(complete=True)

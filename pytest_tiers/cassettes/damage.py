@@ -1,0 +1,77 @@
+"""What is wrong with a cassette that cannot be read, and in which line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from pytest_tiers.errors import CassetteError
+
+#: What git leaves in the first column; no line of an answer begins there.
+_CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |\r?$)", re.MULTILINE)
+
+
+class MisshapenError(Exception):
+    """A document that is no cassette: the problem, and the keys that lead to its place."""
+
+    def __init__(self, problem: str, *place: str | int) -> None:
+        super().__init__(problem)
+        self.place = place
+
+
+def damaged(path: Path, data: bytes, error: Exception) -> CassetteError:
+    """The error for a cassette with the content ``data``; ``error`` is what reading it raised."""
+    conflict = _CONFLICT.search(data)
+    if conflict is not None:
+        line, problem = _line_at(data, conflict.start()), "a merge conflict was left in it"
+    elif not data.strip():
+        line, problem = 1, "it is empty"
+    elif isinstance(error, UnicodeDecodeError):
+        line, problem = _line_at(data, error.start), f"not UTF-8 at byte {error.start}"
+    elif isinstance(error, MisshapenError):
+        line, problem = _line_of(data, error.place), f"not a cassette of pytest-tiers: {error}"
+    elif not data.endswith(b"\n"):
+        line, problem = _line_at(data, len(data)), "it is cut off"
+    elif isinstance(error, RecursionError):
+        line, problem = 1, "not readable as YAML: nested too deep"
+    else:
+        line, problem = _line_of_yaml_error(data, error), f"not readable as YAML: {_said(error)}"
+    return CassetteError(f"{path}: line {line}: {problem}.")
+
+
+def _line_at(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
+
+
+def _line_of_yaml_error(data: bytes, error: Exception) -> int:
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return int(mark.line) + 1
+    return _line_at(data, getattr(error, "position", None) or 0)
+
+
+def _said(error: Exception) -> str:
+    """The error's own words, on one line."""
+    return str(getattr(error, "problem", None) or error).partition("\n")[0]
+
+
+def _line_of(data: bytes, place: tuple[str | int, ...]) -> int:
+    """The line of what stands at ``place``, or of the last that is there on the way to it."""
+    node = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    line = 1
+    for step in place:
+        node = _inside(node, step)
+        if node is None:
+            break
+        line = node.start_mark.line + 1
+    return line
+
+
+def _inside(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == step), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step]  # type: ignore[no-any-return]
+    return None
