@@ -109,6 +109,27 @@ class PromptSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteFinding:
+    """What all cases of several prompts together say about one candidate.
+
+    ``difference`` (candidate − flagship) and ``largest_drop`` are of the average over
+    ``prompts``, each weighted by its number of cases. ``worse`` and ``unproven`` are the prompts
+    for which that average promises nothing, ``left_out`` those that are not in it, because their
+    tests tell nothing.
+    """
+
+    tier: str
+    flagship: str
+    prompts: int
+    cases: int
+    difference: float | None
+    largest_drop: float
+    worse: tuple[str, ...]
+    unproven: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Savings:
     """Cost of 1,000 runs of every priced prompt, in USD: on the flagship, and as recommended.
 
@@ -157,7 +178,8 @@ class RunSummary:
     ``spent_usd`` and ``replayed_usd`` include calls that were left alone. ``rest_usd`` is what
     the trials that the cost or call limit kept out would cost, None where that is unknown;
     ``other_models`` says where an answer names another model than the one asked; ``unused`` are
-    the recordings that ``unused_recordings`` counts.
+    the recordings that ``unused_recordings`` counts; ``suite`` is what all prompts together say
+    of a candidate, where it was compared on several.
     """
 
     settings: Settings
@@ -178,3 +200,4 @@ class RunSummary:
     rest_usd: Decimal | None = Decimal(0)
     other_models: tuple[str, ...] = ()
     unused: tuple[UnusedCase, ...] = ()
+    suite: dict[str, SuiteFinding] = field(default_factory=dict)

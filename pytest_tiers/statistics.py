@@ -40,6 +40,11 @@ def tally(differences: Iterable[float]) -> Tally:
     return tuple(sorted(Counter(differences).items()))
 
 
+def mean(values: Tally) -> float:
+    """The mean of one value or more, exactly rounded."""
+    return math.fsum(value * count for value, count in values) / sum(n for _, n in values)
+
+
 @lru_cache(maxsize=256)
 def log_evidence(differences: Tally, margin: float) -> float:
     """Log e-value against "the candidate is worse by more than ``margin``" (below 1).

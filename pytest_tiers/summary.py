@@ -13,12 +13,20 @@ from typing import Any
 
 from pytest_tiers import statistics, verdicts
 from pytest_tiers.disagreement import disagreements
-from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats, UnusedCase
+from pytest_tiers.findings import (
+    LadderEntry,
+    PromptSummary,
+    RunSummary,
+    SuiteFinding,
+    TierStats,
+    UnusedCase,
+)
 from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.savings import total_savings
 from pytest_tiers.scores import is_scored, mean_score
 from pytest_tiers.settings import Settings
+from pytest_tiers.suite import suite_finding
 from pytest_tiers.tiers import CURRENT, Ladder, Tier
 from pytest_tiers.verdicts import Comparison
 
@@ -98,7 +106,7 @@ def summarise(
     settled = verdicts.settle(trials, ladder.flagship)
     ordered = tuple(sorted(settled, key=_sort_key(ladder)))
     groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
-    comparisons = _compare(groups, settings)
+    comparisons, suite = _compare(groups, settings)
     prompts = tuple(
         _summarise_prompt(prompt, group, comparisons[prompt], settings)
         for prompt, group in groups.items()
@@ -126,6 +134,7 @@ def summarise(
         trials=ordered,
         rest_usd=_rest_usd(ordered),
         other_models=_other_models(ordered),
+        suite=suite,
     )
 
 
@@ -160,11 +169,12 @@ def _margin(trials: Iterable[Trial], settings: Settings) -> float:
 
 def _compare(
     groups: Mapping[str, tuple[Trial, ...]], settings: Settings
-) -> dict[str, dict[str, Comparison]]:
-    """Every candidate's comparison for each prompt that calls a model."""
+) -> tuple[dict[str, dict[str, Comparison]], dict[str, SuiteFinding]]:
+    """Every candidate's comparison for each prompt that calls a model, and over all of them."""
     found: dict[str, dict[str, Comparison]] = {prompt: {} for prompt in groups}
+    suite: dict[str, SuiteFinding] = {}
     if not settings.comparison:
-        return found
+        return found, suite
     judged = {prompt: group for prompt, group in groups.items() if verdicts.calls_a_model(group)}
     for candidate in settings.ladder.candidates:
         evidence = {
@@ -183,7 +193,9 @@ def _compare(
         decided = verdicts.decide(evidence, alpha=settings.alpha, reachable=reachable)
         for prompt, comparison in decided.items():
             found[prompt][candidate.name] = comparison
-    return found
+        if together := suite_finding(evidence, decided, settings.alpha):
+            suite[candidate.name] = together
+    return found, suite
 
 
 def _reachable(groups: Iterable[tuple[Trial, ...]], candidate: str) -> int:

@@ -10,7 +10,14 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
+from pytest_tiers.findings import (
+    LadderEntry,
+    PromptSummary,
+    RunSummary,
+    Savings,
+    SuiteFinding,
+    TierStats,
+)
 from pytest_tiers.records import Call, Tokens, Trial
 from pytest_tiers.reports.numbers import plain
 from pytest_tiers.reports.table import by_id
@@ -36,6 +43,7 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "settings": _settings(summary),
         "ladder": [_ladder_entry(entry) for entry in summary.ladder],
         "prompts": [_prompt(prompt) for prompt in by_id(summary)],
+        "suite": {name: _suite(found) for name, found in summary.suite.items()},
         "savings": _savings(summary.savings),
         "spent_usd": plain(summary.spent_usd),
         "replayed_usd": plain(summary.replayed_usd),
@@ -176,6 +184,18 @@ def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> 
         "held_back": comparison.held_back,
         "measurably_worse": comparison.measurably_worse,
         "scored": comparison.scored,
+    }
+
+
+def _suite(found: SuiteFinding) -> dict[str, Any]:
+    return {
+        "prompts": found.prompts,
+        "cases": found.cases,
+        "difference": _finite(found.difference),
+        "largest_drop": found.largest_drop,
+        "worse": list(found.worse),
+        "unproven": list(found.unproven),
+        "left_out": list(found.left_out),
     }
 
 

@@ -13,6 +13,7 @@ from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
+from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import STATES, Row, has_scores, headings, rows, state
 from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
 from pytest_tiers.reports.totals import (
@@ -251,7 +252,11 @@ def _differences(summary: RunSummary, width: int) -> Iterator[Line]:
 
 def _totals(summary: RunSummary, width: int) -> Iterator[Line]:
     yield from _prose(agreement(summary), width)
-    for sentence in (*cost_sentences(summary), *money_sentences(summary)):
+    for sentence in (
+        *suite_sentences(summary),
+        *cost_sentences(summary),
+        *money_sentences(summary),
+    ):
         yield from _prose(sentence, width)
     yield from _prose(sites_sentence(summary), width)
 

@@ -88,6 +88,24 @@ def test_the_terminal_agrees_with_the_json(support_desk: dict[str, Any]) -> None
             assert f"{round(comparison['saving'] * 100)}%" in row
 
 
+def test_the_whole_suite_in_one_statement_for_each_candidate(support_desk: dict[str, Any]) -> None:
+    report = support_desk["report"]
+    assert list(report["suite"]) == ["nano", "mini"]
+    cases = sum(prompt["cases"] for prompt in report["prompts"])
+    for tier, found in report["suite"].items():
+        differences = [
+            prompt["cases"] * prompt["comparisons"][tier]["difference"]
+            for prompt in report["prompts"]
+        ]
+        assert (found["prompts"], found["cases"]) == (8, cases)
+        assert found["difference"] == pytest.approx(sum(differences) / cases)
+        assert -found["difference"] < found["largest_drop"] < -found["difference"] + 0.12
+        verdicts = {each["id"]: each["comparisons"][tier]["verdict"] for each in report["prompts"]}
+        assert found["worse"] == [id for id, verdict in verdicts.items() if verdict == "worse"]
+        open_ones = [id for id, verdict in verdicts.items() if verdict == "inconclusive"]
+        assert found["unproven"] == open_ones
+
+
 @pytest.mark.parametrize("name", ["support_desk", "small_suite"])
 def test_what_the_terminal_shows(name: str) -> None:
     shown = summary_of(run_example(name, "--tiers=nano,mini,full").stdout)

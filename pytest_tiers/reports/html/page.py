@@ -41,6 +41,7 @@ from pytest_tiers.reports.numbers import (
     plain,
     seconds,
 )
+from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import by_id, has_scores, headings, prompt_rows, state
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.totals import (
@@ -74,6 +75,7 @@ def build_page(summary: RunSummary) -> Page:
         statements=tuple(_statements(summary, steps) if is_comparison else _everyday(summary)),
         steps=tuple(steps[1:]),
         groups=tuple(_groups(summary)),
+        suite=tuple(suite_sentences(summary)),
         latencies=tuple(_latencies(summary)),
         trouble=tuple(trouble_sentences(summary)),
         notes=tuple(_notes(summary)),

@@ -122,6 +122,7 @@ class Page:
     statements: tuple[Statement, ...]
     steps: tuple[str, ...]
     groups: tuple[Group, ...]
+    suite: tuple[str, ...]
     latencies: tuple[Latency, ...]
     trouble: tuple[str, ...]
     notes: tuple[str, ...]
