@@ -38,6 +38,7 @@ class FileConfiguration:
     ignore_hosts: tuple[str, ...] = ()
     max_in_flight: int | None = None
     placeholder_key: bool = True
+    wrappers: tuple[str, ...] | None = None
     tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
     prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
 
@@ -321,6 +322,7 @@ _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "ignore_hosts": Place.texts,
     "max_in_flight": Place.count,
     "placeholder_key": Place.flag,
+    "wrappers": Place.texts,
     "tiers": _tiers,
     "prompts": _prompts,
 }

@@ -83,13 +83,33 @@ class TierStats:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteStats:
+    """The calls that one line of the application made for a prompt.
+
+    ``cost_share`` is the part of the cost of all the prompt's sites, from 0 to 1, None where a
+    call has no price. ``cost_usd`` and the seconds are as in `TierStats`.
+    """
+
+    site: str
+    key: str
+    calls: int
+    tokens: Tokens
+    cost_usd: Decimal | None
+    cost_share: float | None
+    seconds_p50: float | None
+    seconds_p95: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSummary:
     """One prompt: its numbers per tier, its comparisons, and what to do.
 
     ``savings`` maps a candidate to the share of the flagship's cost that it saves (negative
     where it costs more), None where unknown. ``notice`` says why there is no verdict, e.g.
     because no trial called a model. ``disagreements`` says how often each tier ends differently
-    from the flagship, and the flagship from itself, which takes two samples of a case.
+    from the flagship, and the flagship from itself, which takes two samples of a case. ``sites``
+    are the application's lines that called for it, in the order of a trial: on the flagship,
+    where that ran.
     """
 
     id: str
@@ -106,6 +126,7 @@ class PromptSummary:
     recommended: str | None
     notice: str | None
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
+    sites: tuple[SiteStats, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ def read_settings(config: pytest.Config) -> Settings:
         default_tier=_default_tier(file, tiers),
         reports=tuple(map(_report, option.tiers_report)),
         placeholder_key=file.placeholder_key,
+        wrappers=file.wrappers,
         config_file=file.path,
         on_command_line=frozenset(asked),
         prune=_prune(option.tiers_prune),

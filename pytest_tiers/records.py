@@ -32,6 +32,24 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class CallSite:
+    """A line of the application: ``label`` to read, as ``app/triage.py:3 route``, ``key`` to
+    compare, which stays the same where edits only move lines.
+    """
+
+    label: str
+    key: str
+
+    @property
+    def function(self) -> str:
+        """The function that the line stands in, as ``app/triage.py:Desk.route``.
+
+        Empty for a site that the application named itself.
+        """
+        return "" if self.key.startswith("site:") else self.key.rpartition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One HTTP exchange with a model inside a trial.
 
@@ -39,7 +57,9 @@ class Call:
     what the answer names. ``status`` is None where no answer came, with ``error`` saying why.
     ``cost_usd`` None means unpriced (never 0). ``seconds`` and ``recorded_at`` (ISO 8601, UTC)
     are those of the recording. ``left_alone`` says why the call was not rewritten, None where
-    it was. ``reported_cost_usd`` is the provider's own figure, where it gives one.
+    it was. ``site`` is the label of its call site and ``site_key`` the key; ``callers`` are the
+    application's lines that called that one, innermost first. ``reported_cost_usd`` is the
+    provider's own figure, where it gives one.
     ``uncached_cost_usd`` is what the call costs where no input token is cached: the fair figure
     for comparing tiers, whose caches were warm by chance.
     """
@@ -56,6 +76,8 @@ class Call:
     seconds: float | None = None
     recorded_at: str | None = None
     site: str | None = None
+    site_key: str | None = None
+    callers: tuple[CallSite, ...] = ()
     left_alone: str | None = None
     replayed: bool = False
     error: str | None = None
@@ -82,6 +104,7 @@ class Call:
             fields[key] = None if fields[key] is None else Decimal(fields[key])
         if fields["tokens"] is not None:
             fields["tokens"] = Tokens(**fields["tokens"])
+        fields["callers"] = tuple(CallSite(**each) for each in fields["callers"])
         return cls(**fields)
 
 

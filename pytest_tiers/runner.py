@@ -31,6 +31,7 @@ from pytest_tiers.override.fan_out import FanOut, Follower
 from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
+from pytest_tiers.override.sites import SiteFinder
 from pytest_tiers.records import Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import NO_CALL
@@ -73,8 +74,7 @@ class Runner:
         census.renamed = self._renamed.found
         self._rules = CallRules(
             replaces=settings.replaces,
-            root=config.rootpath,
-            is_test_file=self._is_test_file,
+            sites=SiteFinder(config.rootpath, self._is_test_file),
             till=till,
         )
         self._fan_out = FanOut(till)
@@ -224,7 +224,8 @@ class Runner:
         hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
         try:
             hook.pytest_runtest_logstart(**where)
-            runtestprotocol(item, nextitem=nextitem)
+            with self._rules.sites.watching():
+                runtestprotocol(item, nextitem=nextitem)
         finally:
             self._router.active = None
             self._router.item_is_running = False

@@ -60,7 +60,8 @@ class Settings:
     run. ``config_file`` is the pyproject.toml that holds our table, if any. ``max_in_flight`` is
     how many calls may be under way to one endpoint. ``default_tier`` is the model of
     ``tier.model`` on `CURRENT`. ``on_command_line`` names what the command line said: it wins
-    over a prompt's own settings.
+    over a prompt's own settings. ``wrappers`` are patterns of functions that only pass calls on,
+    as ``app/llm.py:chat``; None: found from who calls whom.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -85,6 +86,7 @@ class Settings:
     config_file: Path | None = None
     on_command_line: frozenset[str] = frozenset()
     prune: Prune | None = None
+    wrappers: tuple[str, ...] | None = None
 
     @property
     def alpha(self) -> float:

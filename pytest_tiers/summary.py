@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from pytest_tiers import statistics, verdicts
+from pytest_tiers import call_totals, statistics, verdicts
+from pytest_tiers.call_sites import attribute, site_stats
 from pytest_tiers.disagreement import disagreements
 from pytest_tiers.findings import (
     LadderEntry,
@@ -22,7 +23,7 @@ from pytest_tiers.findings import (
     UnusedCase,
 )
 from pytest_tiers.pass_rates import pass_rate
-from pytest_tiers.records import Call, Tokens, Trial
+from pytest_tiers.records import Call, Trial
 from pytest_tiers.savings import total_savings
 from pytest_tiers.scores import is_scored, mean_score
 from pytest_tiers.settings import Settings
@@ -104,6 +105,7 @@ def summarise(
     """
     ladder = settings.ladder
     settled = verdicts.settle(trials, ladder.flagship)
+    settled = attribute(settled, settings.wrappers)
     ordered = tuple(sorted(settled, key=_sort_key(ladder)))
     groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
     comparisons, suite = _compare(groups, settings)
@@ -123,9 +125,9 @@ def summarise(
         ),
         prompts=prompts,
         savings=total_savings(prompts),
-        spent_usd=_priced_sum(paid),
-        unpriced_spent_calls=_unpriced(paid),
-        replayed_usd=_priced_sum(call for call in calls if call.replayed),
+        spent_usd=call_totals.priced_sum(paid),
+        unpriced_spent_calls=call_totals.unpriced(paid),
+        replayed_usd=call_totals.priced_sum(call for call in calls if call.replayed),
         stale_trials=sum(trial.stale for trial in ordered),
         unused_recordings=None if unused is None else sum(len(one.samples) for one in unused),
         unused=tuple(unused or ()),
@@ -142,7 +144,7 @@ def _ladder_entry(
     tier: Tier, price: dict[str, str | None] | None, trials: tuple[Trial, ...]
 ) -> LadderEntry:
     calls = [call for trial in trials if trial.tier == tier.name for call in trial.tier_calls]
-    return LadderEntry(tier.name, tier.model, price, *_seconds(calls))
+    return LadderEntry(tier.name, tier.model, price, *call_totals.seconds(calls))
 
 
 def _sort_key(ladder: Ladder) -> Callable[[Trial], tuple[str, str, int, str, int]]:
@@ -239,10 +241,11 @@ def _summarise_prompt(
         comparisons=comparisons,
         savings={name: pair.saving for name, pair in paired.items()},
         as_is_calls=len(as_is),
-        as_is_cost_usd=_cost(as_is),
+        as_is_cost_usd=call_totals.cost(as_is),
         recommended=_recommended(comparisons, paired),
         notice=None if verdicts.calls_a_model(trials) else NO_MODEL,
         disagreements=disagreements(trials, flagship, settings.alpha) if comparisons else {},
+        sites=site_stats(by_tier[flagship] or trials),
     )
 
 
@@ -323,7 +326,7 @@ def _tier_stats(
     """``mean_cost`` is that of one run in USD; the pass rate's bounds hold at 1 − ``alpha``."""
     calls = [call for trial in trials for call in trial.tier_calls]
     outcomes = Counter(trial.outcome for trial in trials)
-    p50, p95 = _seconds(calls)
+    p50, p95 = call_totals.seconds(calls)
     return TierStats(
         trials=len(trials),
         passed=outcomes["passed"],
@@ -332,50 +335,15 @@ def _tier_stats(
         errors=outcomes["error"],
         no_calls=outcomes["no-call"],
         calls=len(calls),
-        tokens=_total_tokens(calls),
-        cost_usd=_cost(calls),
-        unpriced_calls=_unpriced(calls),
+        tokens=call_totals.total_tokens(calls),
+        cost_usd=call_totals.cost(calls),
+        unpriced_calls=call_totals.unpriced(calls),
         cost_per_1000=None if mean_cost is None else 1000 * mean_cost,
         seconds_p50=p50,
         seconds_p95=p95,
         pass_rate=pass_rate(trials, alpha),
         mean_score=mean_score(trials) if scored else None,
     )
-
-
-def _seconds(calls: Iterable[Call]) -> tuple[float | None, float | None]:
-    """The recorded seconds that half of the calls, and 95% of them, did not exceed."""
-    known = sorted(call.seconds for call in calls if call.seconds is not None)
-    return _percentile(known, 50), _percentile(known, 95)
-
-
-def _total_tokens(calls: Iterable[Call]) -> Tokens:
-    known = [call.tokens for call in calls if call.tokens is not None]
-    return Tokens(**{each.name: sum(map(attrgetter(each.name), known)) for each in fields(Tokens)})
-
-
-def _percentile(ordered: list[float], percent: int) -> float | None:
-    """The nearest-rank percentile: the smallest value that so many percent do not exceed."""
-    if not ordered:
-        return None
-    rank = -(-len(ordered) * percent // 100)
-    return ordered[rank - 1]
-
-
-def _cost(calls: Iterable[Call]) -> Decimal | None:
-    """What the priced calls cost in USD; None where there are calls but none is priced."""
-    calls = list(calls)
-    if calls and all(call.cost_usd is None for call in calls):
-        return None
-    return _priced_sum(calls)
-
-
-def _priced_sum(calls: Iterable[Call]) -> Decimal:
-    return sum((call.cost_usd for call in calls if call.cost_usd is not None), Decimal(0))
-
-
-def _unpriced(calls: Iterable[Call]) -> int:
-    return sum(call.is_unpriced for call in calls)
 
 
 def _rest_usd(trials: tuple[Trial, ...]) -> Decimal | None:

@@ -6,7 +6,6 @@ import fnmatch
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_tiers.cassettes.matching import SentRequest
@@ -19,7 +18,7 @@ from pytest_tiers.override.as_is import is_as_is
 from pytest_tiers.override.attempts import Attempts
 from pytest_tiers.override.charges import Charge, Till
 from pytest_tiers.override.rewrite import as_tier
-from pytest_tiers.override.sites import call_site, evaluation_library
+from pytest_tiers.override.sites import SiteFinder, evaluation_library
 from pytest_tiers.questions import question
 from pytest_tiers.records import Call
 from pytest_tiers.tiers import Tier
@@ -30,8 +29,7 @@ class CallRules:
     """What decides how a call is treated, the same for all trials of a session."""
 
     replaces: tuple[str, ...]
-    root: Path
-    is_test_file: Callable[[Path], bool]
+    sites: SiteFinder
     till: Till
 
 
@@ -97,6 +95,7 @@ class ActiveTrial:
         asked = body.get("model")
         left_alone = self._reason_to_leave(request, asked)
         sent = request if left_alone is not None else as_tier(request, self.tier)
+        sites = self.rules.sites.find()
         call = Call(
             model_asked=asked,
             model=asked if sent is request else self.tier.model,
@@ -104,7 +103,9 @@ class ActiveTrial:
             endpoint=request.endpoint or "embeddings",
             status=None,
             stream=body.get("stream") is True,
-            site=call_site(self.rules.root, self.rules.is_test_file),
+            site=sites[0].label if sites else None,
+            site_key=sites[0].key if sites else None,
+            callers=sites[1:],
             left_alone=left_alone,
         )
         lead = self._first_call(request, sender) if left_alone is None else None

@@ -15,6 +15,7 @@ from pytest_tiers.findings import (
     PromptSummary,
     RunSummary,
     Savings,
+    SiteStats,
     SuiteFinding,
     TierStats,
 )
@@ -83,6 +84,7 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "replaces": list(settings.replaces),
         "ignore": [{"path": rule.path, "pattern": rule.pattern} for rule in settings.ignore],
         "ignore_hosts": list(settings.ignore_hosts),
+        "wrappers": None if settings.wrappers is None else list(settings.wrappers),
         "tiers": {tier.name: _tier_settings(tier) for tier in settings.ladder.tiers},
         "prompts": _prompts_settings(settings),
     }
@@ -146,6 +148,19 @@ def _prompt(prompt: PromptSummary) -> dict[str, Any]:
         "locked": None,
         "notice": prompt.notice,
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
+        "sites": [_site(site) for site in prompt.sites],
+    }
+
+
+def _site(stats: SiteStats) -> dict[str, Any]:
+    return {
+        "site": stats.site,
+        "key": stats.key,
+        "calls": stats.calls,
+        "cost_share": _finite(stats.cost_share),
+        "tokens": _tokens(stats.tokens),
+        "cost_usd": _money(stats.cost_usd),
+        "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
     }
 
 
@@ -239,6 +254,7 @@ def _call(call: Call) -> dict[str, Any]:
         "cost_usd": _money(call.cost_usd),
         "seconds": _finite(call.seconds),
         "site": call.site,
+        "site_key": call.site_key,
         "left_alone": call.left_alone,
         "error": call.error,
     }

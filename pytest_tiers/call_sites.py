@@ -1,0 +1,96 @@
+"""Which of the application's lines a call belongs to, known when all calls are."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from itertools import chain, pairwise
+
+from pytest_tiers import call_totals
+from pytest_tiers.findings import SiteStats
+from pytest_tiers.records import Call, CallSite, Trial
+
+
+def attribute(trials: Iterable[Trial], wrappers: Sequence[str] | None = None) -> list[Trial]:
+    """The trials with each call at its call site: not in a wrapper, but where one is called.
+
+    A function that two or more lines of the application call is a wrapper, as ``llm.chat()``.
+    ``wrappers`` says it instead: patterns of ``app/llm.py:chat``; none where it is empty.
+    """
+    trials = list(trials)
+    if wrappers is None:
+        wrapped = _called_from_many(call for trial in trials for call in trial.calls)
+    else:
+        calls = chain.from_iterable(trial.calls for trial in trials)
+        functions = {site.function for call in calls for site in _stack(call)}
+        wrapped = set(chain.from_iterable(fnmatch.filter(functions, each) for each in wrappers))
+    return [_attributed(trial, wrapped) for trial in trials]
+
+
+def _called_from_many(calls: Iterable[Call]) -> set[str]:
+    callers: defaultdict[str, set[str]] = defaultdict(set)
+    for call in calls:
+        stack = _stack(call)
+        for site, caller in pairwise(stack):
+            if caller.function != site.function:  # recursion is no second caller
+                callers[site.function].add(caller.key)
+    return {function for function, keys in callers.items() if len(keys) > 1}
+
+
+def _stack(call: Call) -> tuple[CallSite, ...]:
+    """The application's lines that made a call, innermost first."""
+    if call.site is None or call.site_key is None:
+        return ()
+    return (CallSite(call.site, call.site_key), *call.callers)
+
+
+def _attributed(trial: Trial, wrapped: set[str]) -> Trial:
+    calls = tuple(_at_its_site(call, wrapped) for call in trial.calls)
+    changed = any(new is not old for new, old in zip(calls, trial.calls, strict=True))
+    return replace(trial, calls=calls) if changed else trial
+
+
+def _at_its_site(call: Call, wrapped: set[str]) -> Call:
+    if not call.callers:
+        return call
+    stack = _stack(call)
+    inner = 0
+    # The outermost line stays, wrapper or not: a test called it.
+    while inner < len(stack) - 1 and stack[inner].function in wrapped:
+        inner += 1
+    if inner == 0:
+        return call
+    site, *callers = stack[inner:]
+    return replace(call, site=site.label, site_key=site.key, callers=tuple(callers))
+
+
+def site_stats(trials: Iterable[Trial]) -> tuple[SiteStats, ...]:
+    """What each call site of some trials called, in the order in which a trial first does."""
+    by_key: defaultdict[str, list[Call]] = defaultdict(list)
+    for trial in trials:
+        for call in trial.tier_calls:
+            if call.site_key is not None:
+                by_key[call.site_key].append(call)
+    everything = list(chain.from_iterable(by_key.values()))
+    total = call_totals.priced_sum(everything)
+    share_is_known = bool(total) and not call_totals.unpriced(everything)
+    return tuple(_stats(calls, total if share_is_known else None) for calls in by_key.values())
+
+
+def _stats(calls: Sequence[Call], total: Decimal | None) -> SiteStats:
+    """``total`` is the cost of all sites in USD, None where it is unknown or nothing."""
+    cost = call_totals.cost(calls)
+    p50, p95 = call_totals.seconds(calls)
+    return SiteStats(
+        site=calls[0].site or "",
+        key=calls[0].site_key or "",
+        calls=len(calls),
+        tokens=call_totals.total_tokens(calls),
+        cost_usd=cost,
+        cost_share=None if total is None or cost is None else float(cost / total),
+        seconds_p50=p50,
+        seconds_p95=p95,
+    )
