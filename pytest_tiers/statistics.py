@@ -23,7 +23,7 @@ from operator import mul
 Tally = tuple[tuple[float, int], ...]
 
 #: The fixed mixture of bets: (share of the stake, fraction of it that each case risks).
-_BETS = ((0.5, 1.0), (0.2, 0.9), (0.15, 0.6), (0.1, 0.3), (0.05, 0.1))
+BETS = ((0.5, 1.0), (0.2, 0.9), (0.15, 0.6), (0.1, 0.3), (0.05, 0.1))
 
 #: Logs closer than this count as equal: e = 100 does reach a threshold of 5 / 0.05.
 _ROUNDING = 1e-12
@@ -169,14 +169,14 @@ def _log_bets(differences: Tally, margin: float) -> list[float]:
         -math.inf
         if fraction * worst <= -1
         else math.fsum(map(mul, counts, map(math.log1p, [fraction * gain for gain in gains])))
-        for _, fraction in _BETS
+        for _, fraction in BETS
     ]
 
 
 def _log_mixture(bets: Sequence[float]) -> float:
     """The log of the weighted sum of bets, which are given as logs."""
     top = max(bets)
-    shares = (weight * math.exp(bet - top) for (weight, _), bet in zip(_BETS, bets, strict=True))
+    shares = (weight * math.exp(bet - top) for (weight, _), bet in zip(BETS, bets, strict=True))
     return top + math.log(math.fsum(shares))
 
 

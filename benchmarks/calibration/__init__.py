@@ -1,0 +1,1 @@
+"""How often verdicts are wrong, and what they cost, on simulated prompts."""
