@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import chain, pairwise
+from typing import Any
 
 from pytest_tiers import call_totals
 from pytest_tiers.findings import SiteStats
@@ -94,3 +95,61 @@ def _stats(calls: Sequence[Call], total: Decimal | None) -> SiteStats:
         seconds_p50=p50,
         seconds_p95=p95,
     )
+
+
+class SiteCases:
+    """The trials of a run sorted by the call sites that their cases reach.
+
+    A case belongs to every site that any of its trials calls from: an answer on one tier may
+    keep the application from its next step. A case without a call belongs to none. ``margin`` is
+    that of prompts which say none.
+    """
+
+    def __init__(self, trials: Sequence[Trial], margin: float) -> None:
+        self._trials, self._margin = trials, margin
+        self._labels: dict[str, str] = {}
+        self._sites: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        for trial in trials:
+            for call in trial.tier_calls:
+                if call.site_key is not None:
+                    self._labels.setdefault(call.site_key, call.site or call.site_key)
+                    self._sites[trial.prompt, trial.case][call.site_key] = None
+        prompts: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        others: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        for (prompt, _), keys in self._sites.items():
+            for key in keys:
+                prompts[self._labels[key]][prompt] = None
+                others[self._labels[key]].update(
+                    (self._labels[other], None) for other in keys if other != key
+                )
+        self.prompts = {site: tuple(ids) for site, ids in prompts.items()}
+        self.called_with = {site: tuple(labels) for site, labels in others.items()}
+
+    @property
+    def join_prompts(self) -> bool:
+        """Whether the tests of several prompts reach one site."""
+        return any(len(prompts) > 1 for prompts in self.prompts.values())
+
+    def trials(self) -> Iterator[Trial]:
+        """The trials once for each of their sites, which takes the prompt's place."""
+        settings = self._settings()
+        for trial in self._trials:
+            case = f"{trial.prompt} {trial.case}"
+            for key in self._sites.get((trial.prompt, trial.case), ()):
+                site = self._labels[key]
+                calls = tuple(call for call in trial.tier_calls if call.site_key == key)
+                yield replace(trial, prompt=site, case=case, calls=calls, settings=settings[site])
+
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """What each site's prompts say; of several margins the strictest."""
+        cases: Counter[str] = Counter()
+        for keys in self._sites.values():
+            cases.update(self._labels[key] for key in keys)
+        own = {trial.prompt: trial.settings.get("margin") for trial in self._trials}
+        margins = {
+            prompt: self._margin if margin is None else margin for prompt, margin in own.items()
+        }
+        return {
+            site: {"cases": cases[site], "margin": min(margins[prompt] for prompt in prompts)}
+            for site, prompts in self.prompts.items()
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -200,7 +201,8 @@ class RunSummary:
     the trials that the cost or call limit kept out would cost, None where that is unknown;
     ``other_models`` says where an answer names another model than the one asked; ``unused`` are
     the recordings that ``unused_recordings`` counts; ``suite`` is what all prompts together say
-    of a candidate, where it was compared on several.
+    of a candidate, where it was compared on several. ``by_site`` is None where call sites would
+    say the same as the prompts.
     """
 
     settings: Settings
@@ -222,3 +224,19 @@ class RunSummary:
     other_models: tuple[str, ...] = ()
     unused: tuple[UnusedCase, ...] = ()
     suite: dict[str, SuiteFinding] = field(default_factory=dict)
+    by_site: BySite | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BySite:
+    """The run judged by call site: what a team would edit, with all tests that reach it.
+
+    In ``summary`` a call site stands for a prompt, and the cases of its tests for its cases; a
+    trial that calls from several sites counts for each, with the calls of that site alone.
+    ``prompts`` are the ids of the prompts of each site, ``called_with`` the sites that the same
+    trials call too: they ran on the candidate as well.
+    """
+
+    summary: RunSummary
+    prompts: Mapping[str, tuple[str, ...]]
+    called_with: Mapping[str, tuple[str, ...]]

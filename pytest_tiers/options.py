@@ -20,7 +20,7 @@ from pytest_tiers.configuration import (
 )
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.reports.writers import SUFFIXES
-from pytest_tiers.settings import RECORD_MODES, Prune, RecordMode, Settings
+from pytest_tiers.settings import RECORD_MODES, By, Prune, RecordMode, Settings
 from pytest_tiers.tiers import CURRENT, Ladder, Tier
 
 
@@ -40,6 +40,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--tiers-max-calls", metavar="N", help="stop recording before it makes more calls")
     add("--tiers-margin", metavar="0.10", help="largest drop in pass rate that is as good")
     add("--tiers-confidence", metavar="0.95", help="how sure a verdict must be")
+    add("--tiers-by", metavar="prompt|site", help="what the summary judges (prompt)")
     add(
         "--tiers-report",
         metavar="PATH",
@@ -110,6 +111,7 @@ def read_settings(config: pytest.Config) -> Settings:
         config_file=file.path,
         on_command_line=frozenset(asked),
         prune=_prune(option.tiers_prune),
+        by=_by(option.tiers_by),
     )
 
 
@@ -188,6 +190,16 @@ def _record_mode(asked: str | None, comparison: bool) -> RecordMode:
             f'unknown mode "{asked}". Valid modes: {", ".join(RECORD_MODES)}.'
         )
     return asked
+
+
+def _by(asked: str | None) -> By:
+    match asked:
+        case None:
+            return "prompt"
+        case "prompt" | "site":
+            return asked
+        case _:
+            raise _option("by").wrong(f'unknown value "{asked}". Valid values: prompt, site.')
 
 
 def _prune(asked: str | None) -> Prune | None:

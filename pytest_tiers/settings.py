@@ -16,6 +16,9 @@ RECORD_MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 #: Which recordings to delete: those that no test reads, and those of undefined tiers too.
 Prune = Literal["unused", "tiers"]
 
+#: What a verdict of the summary is about.
+By = Literal["prompt", "site"]
+
 #: The ladder of an everyday run: the application as it is.
 _EVERYDAY = Ladder((BUILT_IN[CURRENT],), CURRENT)
 
@@ -87,6 +90,7 @@ class Settings:
     on_command_line: frozenset[str] = frozenset()
     prune: Prune | None = None
     wrappers: tuple[str, ...] | None = None
+    by: By = "prompt"
 
     @property
     def alpha(self) -> float:

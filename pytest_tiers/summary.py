@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any
 
 from pytest_tiers import call_totals, statistics, verdicts
-from pytest_tiers.call_sites import attribute, site_stats
+from pytest_tiers.call_sites import SiteCases, attribute, site_stats
 from pytest_tiers.disagreement import disagreements
 from pytest_tiers.findings import (
+    BySite,
     LadderEntry,
     PromptSummary,
     RunSummary,
@@ -107,15 +108,10 @@ def summarise(
     settled = verdicts.settle(trials, ladder.flagship)
     settled = attribute(settled, settings.wrappers)
     ordered = tuple(sorted(settled, key=_sort_key(ladder)))
-    groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
-    comparisons, suite = _compare(groups, settings)
-    prompts = tuple(
-        _summarise_prompt(prompt, group, comparisons[prompt], settings)
-        for prompt, group in groups.items()
-    )
+    prompts, suite = _summarise_prompts(ordered, settings)
     calls = [call for trial in ordered for call in trial.calls]
     paid = [call for call in calls if not call.replayed]
-    return RunSummary(
+    summary = RunSummary(
         settings=settings,
         created=created,
         commit=commit,
@@ -138,6 +134,34 @@ def summarise(
         other_models=_other_models(ordered),
         suite=suite,
     )
+    return replace(summary, by_site=_by_site(summary))
+
+
+def _summarise_prompts(
+    ordered: Iterable[Trial], settings: Settings
+) -> tuple[tuple[PromptSummary, ...], dict[str, SuiteFinding]]:
+    """Each prompt, and each candidate's statement for all of them; ``ordered`` by prompt."""
+    groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
+    comparisons, suite = _compare(groups, settings)
+    prompts = (
+        _summarise_prompt(prompt, group, comparisons[prompt], settings)
+        for prompt, group in groups.items()
+    )
+    return tuple(prompts), suite
+
+
+def _by_site(summary: RunSummary) -> BySite | None:
+    """The same run with a verdict per call site; None where it would say nothing new."""
+    settings = summary.settings
+    sites = SiteCases(summary.trials, settings.margin)
+    if not settings.ladder.candidates or not (settings.by == "site" or sites.join_prompts):
+        return None
+    trials = tuple(sorted(sites.trials(), key=_sort_key(settings.ladder)))
+    prompts, suite = _summarise_prompts(trials, settings)
+    found = replace(
+        summary, prompts=prompts, suite=suite, savings=total_savings(prompts), trials=trials
+    )
+    return BySite(found, sites.prompts, sites.called_with)
 
 
 def _ladder_entry(

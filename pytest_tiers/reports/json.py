@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_tiers.findings import (
+    BySite,
     LadderEntry,
     PromptSummary,
     RunSummary,
@@ -45,6 +46,7 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "ladder": [_ladder_entry(entry) for entry in summary.ladder],
         "prompts": [_prompt(prompt) for prompt in by_id(summary)],
         "suite": {name: _suite(found) for name, found in summary.suite.items()},
+        "sites": _sites(summary.by_site),
         "savings": _savings(summary.savings),
         "spent_usd": plain(summary.spent_usd),
         "replayed_usd": plain(summary.replayed_usd),
@@ -78,6 +80,7 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "record": settings.record,
         "commit": summary.commit,
         "comparison": settings.comparison,
+        "by": settings.by,
         "selection": summary.selection,
         "max_cost_usd": plain(settings.max_cost),
         "max_calls": settings.max_calls,
@@ -150,6 +153,20 @@ def _prompt(prompt: PromptSummary) -> dict[str, Any]:
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
         "sites": [_site(site) for site in prompt.sites],
     }
+
+
+def _sites(by_site: BySite | None) -> list[dict[str, Any]]:
+    """The verdicts by call site, shaped like those by prompt."""
+    if by_site is None:
+        return []
+    return [
+        {
+            **_prompt(site),
+            "prompts": list(by_site.prompts[site.id]),
+            "called_with": list(by_site.called_with[site.id]),
+        }
+        for site in by_id(by_site.summary)
+    ]
 
 
 def _site(stats: SiteStats) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
 from pytest_tiers.reports.numbers import money, passed_of, percent, points_at_most, score
 from pytest_tiers.reports.text import one_line
+from pytest_tiers.settings import By
 
 #: Verdicts of candidates that gave no answer, so that nothing is known of their cost.
 _NO_ANSWERS = ("unsupported", "no-data")
@@ -35,10 +36,10 @@ class Row:
     drop: str
 
 
-def headings(flagship: str, *, scored: bool = False) -> Row:
+def headings(flagship: str, *, scored: bool = False, by: By = "prompt") -> Row:
     """What stands above each column; ``scored``: a prompt of the run has scores."""
     return Row(
-        prompt="prompt",
+        prompt="prompt" if by == "prompt" else "call site",
         cases="cases",
         tier="tier",
         passed="passed (score)" if scored else "passed",

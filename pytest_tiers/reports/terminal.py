@@ -13,6 +13,7 @@ from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
+from pytest_tiers.reports.sites import site_sentences
 from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import STATES, Row, has_scores, headings, rows, state
 from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
@@ -60,18 +61,28 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
     elif not summary.trials:
         blocks = [[("no tiered test ran: nothing to compare", {})]]
     else:
+        judged = _judged(summary)
+        by_site = site_sentences(summary) if judged is summary else ()
         blocks = [
-            _table(summary, width),
-            _bullets(chain(reasons(summary), flakiness_sentences(summary)), width),
-            _differences(summary, width) if verbosity > 0 else [],
+            _table(judged, width),
+            _bullets(chain(reasons(judged), flakiness_sentences(judged)), width),
+            _bullets(by_site, width),
+            _differences(judged, width) if verbosity > 0 else [],
             _totals(summary, width),
             _bullets(trouble_sentences(summary), width, _RED),
-            _steps(summary, width),
+            _steps(judged, width),
         ]
     if verbosity > 0:
         listed = (stale_lines(summary, width=width), unused_lines(summary.unused, width=width))
         blocks += [[(line, {}) for line in lines] for lines in listed]
     yield from _apart(blocks)
+
+
+def _judged(summary: RunSummary) -> RunSummary:
+    """The run as it was asked to be judged: by prompt or by call site."""
+    if summary.settings.by == "site" and summary.by_site is not None:
+        return summary.by_site.summary
+    return summary
 
 
 def one_line_summary(summary: RunSummary) -> str:
@@ -157,7 +168,9 @@ def _table(summary: RunSummary, width: int) -> Iterator[Line]:
     if not found:
         return
     flagship = summary.settings.ladder.flagship
-    head, *lines = fitted_table(found, headings(flagship, scored=has_scores(summary)), width)
+    head, *lines = fitted_table(
+        found, headings(flagship, scored=has_scores(summary), by=summary.settings.by), width
+    )
     yield head, _BOLD
     for row, line in zip(found, lines, strict=True):
         yield line, _MARKUP.get(row.verdict, {})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.openai_server import OpenAIServer
+from tests.openai_server import OpenAIServer, Reply
 
 Report = Callable[[], dict[str, Any]]
 
@@ -133,3 +133,63 @@ def test_a_site_means_nothing_outside_a_trial(project: pytest.Pytester) -> None:
     )
     project.runpytest().assert_outcomes(passed=1)
     assert not list(project.path.glob("**/*.yaml"))
+
+
+def many_tests(wrong: str) -> str:
+    """A suite of one-case tests, as most are: no prompt of it can get a verdict alone."""
+    tests = "".join(
+        f'@pytest.mark.tiers\ndef test_{name}():\n    assert ask("{name} {{n}}") == "OK"\n\n'
+        for name in map("{:02}".format, range(36))
+    )
+    return f"import pytest\nfrom app import ask\n\n{tests}".replace("{n}", wrong)
+
+
+def test_small_tests_get_a_verdict_together(
+    project: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    project.makepyfile(test_ask=many_tests(""))
+    run = ["--tiers=nano,full", "--tiers-report=out.json"]
+    result = project.runpytest(*run)
+    result.assert_outcomes(passed=72)
+    result.stdout.fnmatch_lines(
+        [
+            "- app.py:7 ask (36 prompts, 36 cases) on nano: its tests together make it safe:",
+            "  at most 10 points less often than full, on inputs like these (95% confidence);",
+            "  saves 92% there",
+        ]
+    )
+    assert {each["comparisons"]["nano"]["verdict"] for each in report()["prompts"]} == {
+        "inconclusive"
+    }
+    (site,) = report()["sites"]
+    assert site["comparisons"]["nano"]["verdict"] == "safe"
+    assert (site["id"], site["cases"], len(site["prompts"])) == ("app.py:7 ask", 36, 36)
+    assert (site["recommended"], site["called_with"]) == ("nano", [])
+    server.stop()
+    result = project.runpytest(*run, "--tiers-by=site")
+    result.stdout.re_match_lines(
+        [
+            r"call site +cases +tier +passed +on full +verdict +saving",
+            r"app.py:7 ask +36 +nano +36/36 +36/36 +safe +9\d%",
+            r"1. Downgrade now: app.py:7 ask -> nano .*",
+        ]
+    )
+    assert report()["settings"]["by"] == "site"
+    assert len(report()["prompts"]) == 36
+
+
+def test_small_tests_show_a_worse_model_together(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    server.answer = lambda got: Reply("OK" if got["model"] == "full-model" else "no")
+    project.makepyfile(test_ask=many_tests(""))
+    result = project.runpytest("--tiers=nano,full")
+    result.stdout.fnmatch_lines(
+        ["- app.py:7 ask (36 prompts, 36 cases) on nano: its tests together show it to be*"]
+    )
+
+
+def test_an_unknown_word_for_what_to_judge(project: pytest.Pytester) -> None:
+    result = project.runpytest("--tiers=nano,full", "--tiers-by=file")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(['*--tiers-by: unknown value "file". Valid values: prompt, site.*'])

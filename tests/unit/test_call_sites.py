@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from pytest_tiers.call_sites import attribute, site_stats
+from pytest_tiers.call_sites import SiteCases, attribute, site_stats
 from pytest_tiers.records import Call, CallSite, Tokens, Trial
 
 
@@ -129,3 +130,43 @@ def test_calls_that_are_left_alone_have_no_part_in_the_prompts_cost() -> None:
 def test_sites_travel_as_builtins() -> None:
     one = trial(call(CHAT, PLAN))
     assert Trial.from_builtins(one.to_builtins()) == one
+
+
+def of(prompt: str, case: str, *calls: Call, margin: float | None = None) -> Trial:
+    settings = {} if margin is None else {"margin": margin}
+    one = trial(*calls)
+    return replace(one, prompt=prompt, case=case, settings=settings)
+
+
+def test_the_cases_of_all_prompts_are_the_sites() -> None:
+    sites = SiteCases([of("p", "a", call(PLAN)), of("q", "b", call(PLAN), margin=0.05)], 0.1)
+    assert sites.join_prompts
+    assert sites.prompts == {PLAN.label: ("p", "q")}
+    found = list(sites.trials())
+    assert [(one.prompt, one.case) for one in found] == [(PLAN.label, "p a"), (PLAN.label, "q b")]
+    assert found[0].settings == {"cases": 2, "margin": 0.05}
+
+
+def test_the_runs_margin_is_that_of_a_prompt_which_says_none() -> None:
+    sites = SiteCases([of("p", "a", call(PLAN)), of("q", "b", call(PLAN), margin=0.2)], 0.1)
+    assert next(sites.trials()).settings["margin"] == 0.1
+
+
+def test_a_trial_of_two_steps_is_a_case_of_both_with_the_calls_of_each() -> None:
+    both = of("p", "a", call(PLAN, cost="0.003"), call(WRITE))
+    sites = SiteCases([both], 0.1)
+    assert not sites.join_prompts
+    assert sites.called_with == {PLAN.label: (WRITE.label,), WRITE.label: (PLAN.label,)}
+    found = {one.prompt: [made.site for made in one.calls] for one in sites.trials()}
+    assert found == {PLAN.label: [PLAN.label], WRITE.label: [WRITE.label]}
+
+
+def test_a_trial_that_never_got_to_a_step_is_a_case_of_it_all_the_same() -> None:
+    sites = SiteCases([of("p", "a", call(PLAN), call(WRITE)), of("p", "a", call(PLAN))], 0.1)
+    assert Counter(one.prompt for one in sites.trials()) == {PLAN.label: 2, WRITE.label: 2}
+
+
+def test_a_case_without_a_call_belongs_to_no_site() -> None:
+    sites = SiteCases([of("p", "a"), of("p", "b", call())], 0.1)
+    assert list(sites.trials()) == []
+    assert sites.prompts == {}

@@ -41,6 +41,7 @@ from pytest_tiers.reports.numbers import (
     plain,
     seconds,
 )
+from pytest_tiers.reports.sites import site_sentences
 from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import by_id, has_scores, headings, prompt_rows, state
 from pytest_tiers.reports.text import listed, one_line
@@ -286,6 +287,7 @@ def _notes(summary: RunSummary) -> Iterator[str]:
     if summary.settings.comparison and (agreed := agreement(summary)):
         yield agreed
     yield from flakiness_sentences(summary)
+    yield from site_sentences(summary)
     yield from money_sentences(summary)
     if sites := sites_sentence(summary):
         yield sites
