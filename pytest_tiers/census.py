@@ -26,7 +26,8 @@ class Census:
         self._folders: set[Path] = set()
         self._modules: set[Path] = set()
         self._unknown: set[Path] = set()
-        self._items: list[pytest.Item] = []
+        #: The trials that were collected, also those that were left out later.
+        self.items: list[pytest.Item] = []
         #: Function, old and new name of the cases that were replayed under an old name.
         self.renamed: set[tuple[str, str, str]] = set()
         self.gap: str | None = "the collection did not come to its end"
@@ -43,7 +44,7 @@ class Census:
             self._modules.add(collector.path)
         elif isinstance(collector, pytest.Directory | pytest.Session):
             self._folders.add(collector.path)
-        self._items += [
+        self.items += [
             node for node in report.result or () if isinstance(node, pytest.Item) and is_trial(node)
         ]
         return report
@@ -59,7 +60,7 @@ class Census:
     @cached_property
     def cases(self) -> Mapping[Test, frozenset[str] | None]:
         """The cases of each tiered test, to be asked for when the collection has ended."""
-        return existing_cases(self._items)
+        return existing_cases(self.items)
 
     def to_builtins(self) -> dict[str, Any]:
         """What was found as builtins, for xdist's wire."""

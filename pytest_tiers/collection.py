@@ -23,6 +23,7 @@ from pytest_tiers import markers
 from pytest_tiers.cassettes.names import Test, name_in_module
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.markers import MARKER, TestSettings
+from pytest_tiers.records import LockEntry
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import Tier
 
@@ -50,7 +51,9 @@ class PlannedTrial:
     ``function`` is the test's node id without parameters, ``case_in_function`` the case's name
     there; ``prompt`` and ``case`` differ from them where functions are joined in one prompt.
     ``cases`` counts the prompt's cases, ``reachable`` maps a candidate to the number of prompts
-    of this run that could become safe on it.
+    of this run that could become safe on it. ``left_out`` counts the prompt's cases that exist
+    and were not selected, where that matters (for tiers.lock), ``locked`` is the prompt's entry
+    there if this is its tier.
     """
 
     prompt: str
@@ -64,6 +67,13 @@ class PlannedTrial:
     uses_tier_fixture: bool
     cases: int = 0
     reachable: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
+    locked: LockEntry | None = None
+
+    @property
+    def is_known_miss(self) -> bool:
+        """Whether tiers.lock says that this trial missed when its tier was locked."""
+        return self.locked is not None and self.locked.knows_miss(self.case, self.sample)
 
     @property
     def key(self) -> TrialKey:
@@ -136,22 +146,37 @@ class Collection:
         metafunc.fixturenames.append(PARAMETER)
         metafunc.parametrize(
             PARAMETER,
-            [pytest.param(value, id=value.id) for value in self._parameters(settings)],
+            [
+                pytest.param(value, id=value.id)
+                for value in self._parameters(settings, settings.prompt or _function_of(definition))
+            ],
             indirect=True,
         )
 
-    def _parameters(self, settings: TestSettings) -> Iterator[_Parameter]:
+    def _parameters(self, settings: TestSettings, prompt: str) -> Iterator[_Parameter]:
         run = self.settings
         # An everyday run looks at each prompt once; more samples are for comparisons.
         samples = settings.samples if run.comparison or "samples" in run.on_command_line else 1
+        for tier in self._tiers(settings, prompt):
+            yield from (_Parameter(tier, sample) for sample in range(1, samples + 1))
+
+    def _tiers(self, settings: TestSettings, prompt: str) -> Iterator[Tier]:
+        run = self.settings
+        if not run.comparison:
+            entry = run.locked.get(prompt)
+            yield run.ladder[run.ladder.flagship if entry is None else entry.tier]
+            return
         for tier in run.ladder.tiers:
             if settings.tiers is None or tier.name in (*settings.tiers, run.ladder.flagship):
-                yield from (_Parameter(tier, sample) for sample in range(1, samples + 1))
+                yield tier
 
-    def arrange(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+    def arrange(
+        self, session: pytest.Session, items: list[pytest.Item], collected: Iterable[pytest.Item]
+    ) -> None:
         """Name every trial and put the trials in order: prompt, case, ladder, sample.
 
-        Raises ConfigurationError for what was found wrong in collection.
+        ``collected`` are the trials before any were left out. Raises ConfigurationError for what
+        was found wrong in collection.
         """
         self._refuse_marked_too_late(items)
         named = self._named(items)
@@ -166,7 +191,7 @@ class Collection:
             raise ConfigurationError(nothing_tiered(tests, session.config.rootpath))
         if not named:
             return
-        for item, trial in self._with_plan(named):
+        for item, trial in self._with_plan(named, self._existing(collected)):
             item.stash[TRIAL] = trial
             self.trials.append(trial)
         items[:] = _in_order(items, self.settings.ladder.names)
@@ -193,7 +218,11 @@ class Collection:
                     "unittest.TestCase cannot run on tiers: it runs as always."
                 )
 
-    def _named(self, items: list[pytest.Item]) -> list[tuple[pytest.Item, PlannedTrial]]:
+    def _locked(self, trial: PlannedTrial) -> LockEntry | None:
+        entry = self.settings.locked.get(trial.prompt)
+        return entry if entry is not None and entry.tier == trial.tier.name else None
+
+    def _named(self, items: Iterable[pytest.Item]) -> list[tuple[pytest.Item, PlannedTrial]]:
         settings: dict[str, TestSettings] = {}
         named = []
         for item, parameter, function, case in _cases(items):
@@ -227,8 +256,16 @@ class Collection:
                     f'[tool.pytest-tiers.prompts."{trial.prompt}"].'
                 )
 
+    def _existing(self, collected: Iterable[pytest.Item]) -> Mapping[str, set[str]]:
+        """The cases of each prompt, selected or not, where tiers.lock depends on them."""
+        existing: dict[str, set[str]] = defaultdict(set)
+        if self.settings.update_lock:
+            for _, trial in self._named(collected):
+                existing[trial.prompt].add(trial.case)
+        return existing
+
     def _with_plan(
-        self, named: list[tuple[pytest.Item, PlannedTrial]]
+        self, named: list[tuple[pytest.Item, PlannedTrial]], existing: Mapping[str, set[str]]
     ) -> Iterator[tuple[pytest.Item, PlannedTrial]]:
         from pytest_tiers.statistics import cases_needed
 
@@ -248,7 +285,13 @@ class Collection:
         for item, trial in named:
             yield (
                 item,
-                dataclasses.replace(trial, cases=len(cases[trial.prompt]), reachable=reachable),
+                dataclasses.replace(
+                    trial,
+                    cases=len(cases[trial.prompt]),
+                    reachable=reachable,
+                    left_out=len(existing.get(trial.prompt, set()) - cases[trial.prompt]),
+                    locked=self._locked(trial),
+                ),
             )
 
 

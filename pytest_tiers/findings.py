@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pytest_tiers.records import Tokens, Trial
+from pytest_tiers.records import LockEntry, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Comparison
 
@@ -192,6 +192,22 @@ class UnusedCase:
 
 
 @dataclass(frozen=True, slots=True)
+class LockChange:
+    """What became of a prompt's entry in tiers.lock.
+
+    ``adopted``: a tier that is new for the prompt; ``renewed``: new evidence for the same tier;
+    ``kept``: something stood in the way, and ``why`` says what. ``after`` is None where nothing
+    is written, ``before`` where there was no entry.
+    """
+
+    prompt: str
+    kind: Literal["adopted", "renewed", "kept"]
+    before: LockEntry | None
+    after: LockEntry | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """All that any report renders; ``trials`` sorted by prompt, case, ladder and sample.
 
@@ -200,9 +216,10 @@ class RunSummary:
     ``spent_usd`` and ``replayed_usd`` include calls that were left alone. ``rest_usd`` is what
     the trials that the cost or call limit kept out would cost, None where that is unknown;
     ``other_models`` says where an answer names another model than the one asked; ``unused`` are
-    the recordings that ``unused_recordings`` counts; ``suite`` is what all prompts together say
-    of a candidate, where it was compared on several. ``by_site`` is None where call sites would
-    say the same as the prompts.
+    the recordings that ``unused_recordings`` counts. ``locked`` is what tiers.lock says after
+    the run, by prompt, and ``lock_changes`` what the run changed there, or could not; ``suite``
+    is what all prompts together say of a candidate, where it was compared on several. ``by_site``
+    is None where call sites would say the same as the prompts.
     """
 
     settings: Settings
@@ -225,6 +242,8 @@ class RunSummary:
     unused: tuple[UnusedCase, ...] = ()
     suite: dict[str, SuiteFinding] = field(default_factory=dict)
     by_site: BySite | None = None
+    locked: Mapping[str, LockEntry] = field(default_factory=dict)
+    lock_changes: tuple[LockChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,7 @@ class Ledger:
         self.notes = notes
         self._trials: dict[str, Trial] = {}
         self._failed_in_run: set[str] = set()
+        self._skipped: defaultdict[str, set[str]] = defaultdict(set)
         self.runner: Runner | None = None
         self.summary: RunSummary | None = None
         self.usage_error: str | None = None
@@ -64,6 +67,10 @@ class Ledger:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a trial, from whichever process it comes."""
+        skipped = getattr(report, "pytest_tiers_skipped", None)
+        if skipped is not None:
+            prompt, case = skipped
+            self._skipped[prompt].add(case)
         plain = getattr(report, "pytest_tiers", None)
         if plain is not None:
             from pytest_tiers.records import Trial
@@ -100,7 +107,9 @@ class Ledger:
             prices=self._prices(),
             unused=self._pruning.unused(),
         )
+        self.summary = replace(self.summary, locked=self._settings.locked)
         self._fail_for_what_was_learnt_late(session)
+        self._update_lock(session)
         self._write_reports(session, self.summary)
 
     def _prune(self, session: pytest.Session) -> None:
@@ -150,6 +159,32 @@ class Ledger:
         ]
         if late and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _update_lock(self, session: pytest.Session) -> None:
+        """Write what the run proved into tiers.lock, if that was asked for."""
+        path = self._settings.lock_file
+        if not self._settings.update_lock or path is None or self.summary is None:
+            return
+        if session.exitstatus not in _CAME_TO_ITS_END or session.shouldfail or session.shouldstop:
+            self.notes.append("tiers.lock is left as it is: the run did not come to its end.")
+            return
+        from pytest_tiers.lock.adopting import decide
+        from pytest_tiers.lock.reading import read
+        from pytest_tiers.lock.writing import update
+
+        try:
+            locked = read(path)
+            changes = decide(self.summary, locked, skipped=self._skipped)
+            adopted = {change.prompt: change.after for change in changes if change.after}
+            update(path, adopted.values())
+        except (ConfigurationError, OSError) as error:
+            self.notes.append(f"tiers.lock is left as it is: {error}")
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return
+        self.summary = replace(
+            self.summary, locked={**locked, **adopted}, lock_changes=tuple(changes)
+        )
 
     def _write_reports(self, session: pytest.Session, summary: RunSummary) -> None:
         from pytest_tiers.reports.writers import write

@@ -19,9 +19,12 @@ from pytest_tiers.configuration import (
     unknown_tier,
 )
 from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.lock.layout import FILE as LOCK_FILE
+from pytest_tiers.lock.reading import read as read_lock
+from pytest_tiers.records import LockEntry
 from pytest_tiers.reports.writers import SUFFIXES
 from pytest_tiers.settings import RECORD_MODES, By, Prune, RecordMode, Settings
-from pytest_tiers.tiers import CURRENT, Ladder, Tier
+from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -48,6 +51,7 @@ def add_options(parser: pytest.Parser) -> None:
         default=[],
         help="write a report; the suffix decides: " + ", ".join(SUFFIXES),
     )
+    add("--tiers-update-lock", action="store_true", help="write what is safe to tiers.lock")
     add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
     add(
         "--tiers-prune",
@@ -66,7 +70,7 @@ def wants_placeholder(args: list[str], inipath: Path | None, rootpath: Path) -> 
         return False  # reported when the settings are read
     if found is None:
         asked = any(arg.startswith("--tiers") for arg in args)
-        return asked or (rootpath / "tiers.lock").exists()
+        return asked or (rootpath / LOCK_FILE).exists()
     table: Any = found[1]
     return not isinstance(table, dict) or table.get("placeholder_key") is not False
 
@@ -83,8 +87,16 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     file = read(configuration_folder(config.inipath, config.rootpath))
     option = config.option
-    comparison = option.tiers is not None
-    tiers, ladder = _named_tiers(option.tiers if comparison else CURRENT, file.tiers)
+    lock_file = (file.path.parent if file.path else config.rootpath) / LOCK_FILE
+    locked = read_lock(lock_file)
+    named = option.tiers
+    if option.tiers_update_lock and named is None:
+        named = _ladder_of(file)
+    comparison = named is not None
+    known = {**_only_in_lock(locked, file.tiers), **file.tiers}
+    tiers, ladder = (
+        (known, _everyday(locked, file)) if named is None else _named_tiers(named, known)
+    )
     asked = _asked(option)
     of_file = {
         name: value
@@ -94,7 +106,8 @@ def read_settings(config: pytest.Config) -> Settings:
     return Settings(
         **{**of_file, **asked},
         ladder=Ladder(
-            tuple(tiers[name] for name in ladder), _flagship(option.tiers_flagship, file, ladder)
+            tuple(tiers[name] for name in ladder),
+            _flagship(option.tiers_flagship, file if comparison else FileConfiguration(), ladder),
         ),
         comparison=comparison,
         record=_record_mode(option.tiers_record, comparison),
@@ -112,7 +125,33 @@ def read_settings(config: pytest.Config) -> Settings:
         on_command_line=frozenset(asked),
         prune=_prune(option.tiers_prune),
         by=_by(option.tiers_by),
+        locked=locked,
+        lock_file=lock_file,
+        update_lock=option.tiers_update_lock,
     )
+
+
+def _only_in_lock(locked: Mapping[str, LockEntry], known: Mapping[str, Tier]) -> Mapping[str, Tier]:
+    """Tiers that a command line named and tiers.lock remembers."""
+    entries = [entry for entry in locked.values() if entry.tier not in known]
+    return {entry.tier: Tier(entry.tier, entry.model) for entry in entries}
+
+
+def _everyday(locked: Mapping[str, LockEntry], file: FileConfiguration) -> tuple[str, ...]:
+    """The ladder of an everyday run: the locked tiers, then the application as it is."""
+    names = dict.fromkeys(entry.tier for entry in locked.values())
+    order = {name: place for place, name in enumerate(file.ladder or BUILT_IN)}
+    ranked = sorted(names, key=lambda name: (order.get(name, len(order)), name))
+    return (*ranked, CURRENT)
+
+
+def _ladder_of(file: FileConfiguration) -> str:
+    """The configured ladder, for a comparison whose command line names none."""
+    if not file.ladder:
+        raise _option("update-lock").wrong(
+            "which tiers? Give --tiers=nano,mini,full, or ladder = [...] in [tool.pytest-tiers]."
+        )
+    return ",".join(file.ladder)
 
 
 def _option(name: str) -> Place:

@@ -179,3 +179,41 @@ class Trial:
     def from_builtins(cls, plain: Mapping[str, Any]) -> Trial:
         """The trial that `to_builtins` wrote."""
         return cls(**{**plain, "calls": tuple(map(Call.from_builtins, plain["calls"]))})
+
+
+@dataclass(frozen=True, slots=True)
+class LockEntry:
+    """What tiers.lock says of one prompt: the tier it runs on, what for, and on what evidence.
+
+    ``model`` is what the tier stood for when it was locked, ``replaces`` the flagship's name and
+    ``replaces_model`` its model then. Costs are of 1,000 runs in USD, None where unknown. ``date``
+    is the day of the evidence (ISO 8601, UTC). ``pass_rate`` and ``replaces_pass_rate`` are means
+    over cases, ``pass_rate_at_least`` the former's lower bound, ``largest_drop`` the largest
+    plausible drop, ``log_evidence`` the natural log of its e-value. ``known_misses`` are the cases
+    that missed when locked, each with the samples that did.
+    """
+
+    prompt: str
+    tier: str
+    model: str
+    replaces: str
+    verdict: str
+    date: str
+    cases: int
+    samples: int
+    margin: float
+    confidence: float
+    cassette_format: int
+    replaces_model: str | None = None
+    pass_rate: float | None = None
+    pass_rate_at_least: float | None = None
+    replaces_pass_rate: float | None = None
+    largest_drop: float | None = None
+    log_evidence: float | None = None
+    usd_per_1000: Decimal | None = None
+    replaces_usd_per_1000: Decimal | None = None
+    known_misses: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def knows_miss(self, case: str, sample: int) -> bool:
+        """Whether the case missed in this sample when the entry was written."""
+        return sample in self.known_misses.get(case, ())

@@ -265,11 +265,17 @@ class Runner:
         active = item.stash.get(ACTIVE, None)
         if active is None:
             return report
+        if report.skipped and not hasattr(report, "wasxfail"):
+            planned = item.stash[TRIAL]
+            report.pytest_tiers_skipped = [planned.prompt, planned.case]  # type: ignore[attr-defined]
         judged = item.stash.get(JUDGED, None)
         if judged is None and self._has_ended(report):
             judged = self._judge(item, active, report, call)
             item.stash[JUDGED] = judged
-            _show(report, judged, call, self._settings.comparison)
+            excused = self._settings.comparison or (
+                judged.replayed and item.stash[TRIAL].is_known_miss
+            )
+            _show(report, judged, call, excused)
         elif judged is not None and len(active.calls) > len(judged.calls):
             judged = self._with_calls(judged, active)
         if judged is not None:
@@ -327,6 +333,7 @@ class Runner:
                 "monthly_runs": settings.monthly_runs,
                 "cases": planned.cases,
                 "reachable": planned.reachable,
+                "left_out": planned.left_out,
             },
         )
 
@@ -381,14 +388,17 @@ def _message(call: pytest.CallInfo[Any]) -> str | None:
 
 
 def _show(
-    report: pytest.TestReport, trial: Trial, call: pytest.CallInfo[Any], comparison: bool
+    report: pytest.TestReport, trial: Trial, call: pytest.CallInfo[Any], excused: bool
 ) -> None:
-    """Let pytest's report say what the trial's outcome means in this kind of run."""
+    """Let pytest's report say what the trial's outcome means.
+
+    ``excused``: a miss fails nothing, in a comparison or where it is known and replayed.
+    """
     reason = trial.reason or ""
     if trial.budget:
         report.outcome = "skipped"
         report.longrepr = (*report.location[:1], report.location[1] or 0, f"Skipped: {reason}")
-    elif trial.outcome in ("missed", "unsupported") and comparison:
+    elif trial.outcome in ("missed", "unsupported") and excused:
         report.outcome = "skipped"
         report.wasxfail = reason
     elif trial.outcome in ("error", "no-call"):

@@ -69,7 +69,7 @@ class TierSession:
         yield
         self.census.end(failed=bool(session.testsfailed), left_out=found - len(items))
         try:
-            self.collection.arrange(session, items)
+            self.collection.arrange(session, items, self.census.items)
             if self.collection.trials and not self._config.option.collectonly:
                 self._get_ready()
         except ConfigurationError as error:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
+from pytest_tiers.records import LockEntry
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 
 RecordMode = Literal["none", "once", "new_episodes", "all"]
@@ -58,13 +59,14 @@ class PromptSettings:
 class Settings:
     """Everything a run was asked to do.
 
-    ``comparison`` is False in an everyday run, whose ladder is `CURRENT` alone. ``cassettes``
-    None means: in ``cassettes/`` beside each test module. ``max_cost`` is in USD for the whole
-    run. ``config_file`` is the pyproject.toml that holds our table, if any. ``max_in_flight`` is
-    how many calls may be under way to one endpoint. ``default_tier`` is the model of
-    ``tier.model`` on `CURRENT`. ``on_command_line`` names what the command line said: it wins
-    over a prompt's own settings. ``wrappers`` are patterns of functions that only pass calls on,
-    as ``app/llm.py:chat``; None: found from who calls whom.
+    ``comparison`` is False in an everyday run, whose ladder is the locked tiers and `CURRENT`.
+    ``cassettes`` None means: in ``cassettes/`` beside each test module. ``max_cost`` is in USD
+    for the whole run. ``config_file`` is the pyproject.toml that holds our table, if any.
+    ``max_in_flight`` is how many calls may be under way to one endpoint. ``default_tier`` is the
+    model of ``tier.model`` on `CURRENT`. ``on_command_line`` names what the command line said: it
+    wins over a prompt's own settings. ``wrappers`` are patterns of functions that only pass calls
+    on, as ``app/llm.py:chat``; None: found from who calls whom. ``locked`` is what ``lock_file``
+    says of each prompt, and ``update_lock`` whether that file is to be written.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -91,6 +93,9 @@ class Settings:
     prune: Prune | None = None
     wrappers: tuple[str, ...] | None = None
     by: By = "prompt"
+    locked: Mapping[str, LockEntry] = field(default_factory=dict)
+    lock_file: Path | None = None
+    update_lock: bool = False
 
     @property
     def alpha(self) -> float:

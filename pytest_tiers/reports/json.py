@@ -20,7 +20,7 @@ from pytest_tiers.findings import (
     SuiteFinding,
     TierStats,
 )
-from pytest_tiers.records import Call, Tokens, Trial
+from pytest_tiers.records import Call, LockEntry, Tokens, Trial
 from pytest_tiers.reports.numbers import plain
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.settings import PromptSettings, Settings
@@ -44,7 +44,7 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "created": summary.created,
         "settings": _settings(summary),
         "ladder": [_ladder_entry(entry) for entry in summary.ladder],
-        "prompts": [_prompt(prompt) for prompt in by_id(summary)],
+        "prompts": [_prompt(prompt, summary.locked.get(prompt.id)) for prompt in by_id(summary)],
         "suite": {name: _suite(found) for name, found in summary.suite.items()},
         "sites": _sites(summary.by_site),
         "savings": _savings(summary.savings),
@@ -133,7 +133,7 @@ def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:
     }
 
 
-def _prompt(prompt: PromptSummary) -> dict[str, Any]:
+def _prompt(prompt: PromptSummary, locked: LockEntry | None) -> dict[str, Any]:
     return {
         "id": prompt.id,
         "cases": prompt.cases,
@@ -148,7 +148,7 @@ def _prompt(prompt: PromptSummary) -> dict[str, Any]:
         },
         "as_is": {"calls": prompt.as_is_calls, "cost_usd": _money(prompt.as_is_cost_usd)},
         "recommended": prompt.recommended,
-        "locked": None,
+        "locked": None if locked is None else _locked(locked),
         "notice": prompt.notice,
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
         "sites": [_site(site) for site in prompt.sites],
@@ -178,6 +178,29 @@ def _site(stats: SiteStats) -> dict[str, Any]:
         "tokens": _tokens(stats.tokens),
         "cost_usd": _money(stats.cost_usd),
         "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
+    }
+
+
+def _locked(entry: LockEntry) -> dict[str, Any]:
+    return {
+        "tier": entry.tier,
+        "model": entry.model,
+        "replaces": entry.replaces,
+        "replaces_model": entry.replaces_model,
+        "verdict": entry.verdict,
+        "date": entry.date,
+        "cases": entry.cases,
+        "samples": entry.samples,
+        "margin": entry.margin,
+        "confidence": entry.confidence,
+        "pass_rate": entry.pass_rate,
+        "pass_rate_at_least": entry.pass_rate_at_least,
+        "replaces_pass_rate": entry.replaces_pass_rate,
+        "largest_drop": entry.largest_drop,
+        "log_evidence": entry.log_evidence,
+        "usd_per_1000": _money(entry.usd_per_1000),
+        "replaces_usd_per_1000": _money(entry.replaces_usd_per_1000),
+        "known_misses": {case: list(samples) for case, samples in entry.known_misses.items()},
     }
 
 

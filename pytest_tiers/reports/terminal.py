@@ -11,6 +11,7 @@ from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
+from pytest_tiers.reports.locks import lock_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.sites import site_sentences
@@ -71,6 +72,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _totals(summary, width),
             _bullets(trouble_sentences(summary), width, _RED),
             _steps(judged, width),
+            _lock(summary, width),
         ]
     if verbosity > 0:
         listed = (stale_lines(summary, width=width), unused_lines(summary.unused, width=width))
@@ -279,6 +281,11 @@ def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
     for number, step in enumerate(next_steps(summary), start=1):
         for line in wrap(step, width, first=f"{number}. ", rest="   "):
             yield line, {}
+
+
+def _lock(summary: RunSummary, width: int) -> Iterator[Line]:
+    for sentence in lock_sentences(summary):
+        yield from _prose(sentence, width)
 
 
 def _bullets(

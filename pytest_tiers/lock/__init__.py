@@ -1,0 +1,1 @@
+"""tiers.lock: which tier each prompt runs on, and why."""

@@ -1,0 +1,216 @@
+"""What a comparison changes in tiers.lock: only what it proved, and never to a higher price."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from decimal import Context, Decimal
+
+from pytest_tiers import statistics
+from pytest_tiers.cassettes.format import FORMAT
+from pytest_tiers.findings import LockChange, PromptSummary, RunSummary
+from pytest_tiers.records import LockEntry, Trial
+from pytest_tiers.reports.numbers import count
+from pytest_tiers.verdicts import Comparison
+
+#: Decimals of the rates and bounds in the file; bounds are rounded to the safe side.
+_DIGITS = 4
+
+#: Significant digits of costs.
+_COSTS = Context(prec=4)
+
+
+def decide(
+    summary: RunSummary,
+    locked: Mapping[str, LockEntry],
+    *,
+    skipped: Mapping[str, Collection[str]],
+) -> list[LockChange]:
+    """What the run changes in the lock; prompts about which there is nothing to say are left out.
+
+    ``skipped`` are the cases of a prompt that its tests skip.
+    """
+    proven = _proven(summary, locked)
+    trials: defaultdict[str, list[Trial]] = defaultdict(list)
+    for trial in summary.trials:
+        trials[trial.prompt].append(trial)
+    changes = (
+        _decide(
+            summary,
+            prompt,
+            trials[prompt.id],
+            locked.get(prompt.id),
+            proven,
+            skipped.get(prompt.id, ()),
+        )
+        for prompt in summary.prompts
+    )
+    return [change for change in changes if change is not None]
+
+
+def _proven(summary: RunSummary, locked: Mapping[str, LockEntry]) -> frozenset[tuple[str, str]]:
+    """The prompts with the tiers that are safe among the run's and all locked prompts.
+
+    A run of one file after the other must not prove what one run of all would not.
+    """
+    here = {prompt.id for prompt in summary.prompts}
+    others = [_log(entry.log_evidence) for name, entry in locked.items() if name not in here]
+    by_tier: defaultdict[str, dict[str, Comparison]] = defaultdict(dict)
+    for prompt in summary.prompts:
+        for tier, comparison in prompt.comparisons.items():
+            by_tier[tier][prompt.id] = comparison
+    found = set()
+    for tier, comparisons in by_tier.items():
+        logs = {name: _log(each.log_evidence) for name, each in comparisons.items()}
+        among = max(each.among for each in comparisons.values()) + len(others)
+        counted = [logs[name] for name, each in comparisons.items() if each.verdict == "safe"]
+        _, threshold = statistics.e_bh([*counted, *others], among, summary.settings.alpha)
+        found |= {
+            (name, tier)
+            for name, each in comparisons.items()
+            if each.verdict == "safe" and statistics.reaches(logs[name], threshold)
+        }
+    return frozenset(found)
+
+
+def _log(evidence: float | None) -> float:
+    return -math.inf if evidence is None else evidence
+
+
+def _decide(
+    summary: RunSummary,
+    prompt: PromptSummary,
+    trials: list[Trial],
+    before: LockEntry | None,
+    proven: frozenset[tuple[str, str]],
+    skipped: Collection[str],
+) -> LockChange | None:
+    tier = prompt.recommended
+    if tier is None or summary.settings.ladder[tier].is_current:
+        return _not_safe_anew(prompt, before)
+
+    def keep(why: str) -> LockChange:
+        return LockChange(prompt.id, "kept", before, why=why)
+
+    comparison = prompt.comparisons[tier]
+    if gap := _gap(trials, comparison, skipped):
+        return keep(f"{tier} is not adopted: the comparison is incomplete ({gap})")
+    if (prompt.id, tier) not in proven:
+        return keep(
+            f"{tier} is safe for this selection, not among all locked prompts; compare the whole "
+            "suite, or add cases"
+        )
+    entry = _entry(summary, prompt, trials, comparison)
+    if before is not None and before.tier != tier and not _is_cheaper(prompt, entry, before):
+        return keep(
+            f"{before.tier} stays locked: {tier} is safe and not known to be cheaper than it"
+        )
+    if before is None or before.tier != tier:
+        return LockChange(prompt.id, "adopted", before, entry)
+    if replace(entry, date=before.date) == before:
+        return None
+    return LockChange(prompt.id, "renewed", before, entry)
+
+
+def _not_safe_anew(prompt: PromptSummary, before: LockEntry | None) -> LockChange | None:
+    """What to say of a prompt for which no candidate is recommended."""
+    if before is None:
+        missing = max((each.missing_trials for each in prompt.comparisons.values()), default=0)
+        gap = f"{count(missing, 'trial')} missing"
+        why = f"nothing is adopted: the comparison is incomplete ({gap})"
+        return LockChange(prompt.id, "kept", None, why=why) if missing else None
+    comparison = prompt.comparisons.get(before.tier)
+    if comparison is None or comparison.verdict == "safe":
+        return None
+    return LockChange(
+        prompt.id,
+        "kept",
+        before,
+        why=f"{before.tier} stays locked on its old evidence: this run says {comparison.verdict}",
+    )
+
+
+def _gap(trials: Iterable[Trial], comparison: Comparison, skipped: Collection[str]) -> str | None:
+    """What is missing in a comparison; None where it is complete.
+
+    ``Trial.settings`` says how many cases there are (``cases``), and how many more of the prompt
+    were not selected (``left_out``).
+    """
+    own = [trial for trial in trials if trial.tier in (comparison.tier, comparison.flagship)]
+    without = sum(not trial.counts for trial in own)
+    if without:
+        return f"{count(without, 'trial')} without an answer"
+    settings = own[0].settings
+    known = {trial.case for trial in own}.union(skipped)
+    gone = max(0, (settings.get("cases") or 0) - len(known)) + (settings.get("left_out") or 0)
+    if gone:
+        return f"{count(gone, 'case')} did not run"
+    if comparison.missing_trials:
+        return f"{count(comparison.missing_trials, 'trial')} missing"
+    return None
+
+
+def _is_cheaper(prompt: PromptSummary, entry: LockEntry, before: LockEntry) -> bool:
+    """Whether the new tier is known to cost less than the locked one."""
+    measured = prompt.tiers.get(before.tier)
+    old = measured.cost_per_1000 if measured is not None else None
+    old = before.usd_per_1000 if old is None else old
+    return old is not None and entry.usd_per_1000 is not None and entry.usd_per_1000 < old
+
+
+def _entry(
+    summary: RunSummary,
+    prompt: PromptSummary,
+    trials: Iterable[Trial],
+    comparison: Comparison,
+) -> LockEntry:
+    settings = summary.settings
+    stats, flagship = prompt.tiers[comparison.tier], prompt.tiers[comparison.flagship]
+    rate, yardstick = stats.pass_rate, flagship.pass_rate
+    misses: defaultdict[str, list[int]] = defaultdict(list)
+    samples = set()
+    for trial in trials:
+        if trial.tier == comparison.tier:
+            samples.add(trial.sample)
+            if trial.outcome != "passed":
+                misses[trial.case].append(trial.sample)
+    return LockEntry(
+        prompt=prompt.id,
+        tier=comparison.tier,
+        model=str(settings.ladder[comparison.tier].model),
+        replaces=comparison.flagship,
+        replaces_model=settings.ladder[comparison.flagship].model,
+        verdict=comparison.verdict,
+        date=summary.created[:10],
+        cases=comparison.cases,
+        samples=len(samples),
+        margin=comparison.margin,
+        confidence=settings.confidence,
+        cassette_format=FORMAT,
+        pass_rate=_rounded(rate.estimate if rate else None),
+        pass_rate_at_least=_down(rate.low if rate else None),
+        replaces_pass_rate=_rounded(yardstick.estimate if yardstick else None),
+        largest_drop=_up(comparison.largest_drop),
+        log_evidence=_down(comparison.log_evidence),
+        usd_per_1000=_cost(stats.cost_per_1000),
+        replaces_usd_per_1000=_cost(flagship.cost_per_1000),
+        known_misses={case: tuple(sorted(of_case)) for case, of_case in misses.items()},
+    )
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, _DIGITS)
+
+
+def _down(number: float | None) -> float | None:
+    return None if number is None else math.floor(number * 10**_DIGITS) / 10**_DIGITS
+
+
+def _up(number: float | None) -> float | None:
+    return None if number is None else min(1.0, math.ceil(number * 10**_DIGITS) / 10**_DIGITS)
+
+
+def _cost(usd: Decimal | None) -> Decimal | None:
+    return None if usd is None else _COSTS.plus(usd)

@@ -1,0 +1,140 @@
+"""How a prompt's entry stands in tiers.lock: the names of its keys, and what each may hold."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from pytest_tiers.configuration import Place, check_tier_name
+from pytest_tiers.records import LockEntry
+from pytest_tiers.reports.numbers import plain
+
+#: The file's name, beside the pyproject.toml with our table, else in pytest's rootdir.
+FILE = "tiers.lock"
+
+#: Version of the layout.
+VERSION = 1
+
+#: A value of a prompt's table, as TOML has it.
+Table = dict[str, Any]
+
+
+def as_table(entry: LockEntry) -> Table:
+    """The entry as TOML values; what is unknown is left out."""
+    return {
+        **_said(entry, _PROMPT),
+        "evidence": _said(entry, _EVIDENCE),
+        "known_misses": {
+            case: list(samples) for case, samples in sorted(entry.known_misses.items())
+        },
+    }
+
+
+def from_table(at: Place, prompt: str, value: Any) -> LockEntry:
+    """The entry that `as_table` made. Raises ConfigurationError naming the key."""
+    table = at.table(value)
+    at.known_keys(table, (*_PROMPT, "evidence", "known_misses"))
+    evidence = at.key("evidence").table(table.get("evidence", {}))
+    at.key("evidence").known_keys(evidence, _EVIDENCE)
+    misses = at.key("known_misses").table(table.get("known_misses", {}))
+    return LockEntry(
+        prompt=prompt,
+        known_misses={case: _samples(at.key("known_misses"), misses[case]) for case in misses},
+        **_checked(at, table, _PROMPT),
+        **_checked(at.key("evidence"), evidence, _EVIDENCE),
+    )
+
+
+def _checked(at: Place, table: Mapping[str, Any], keys: Mapping[str, _Check]) -> Table:
+    missing = [name for name in keys if name not in table and name not in _MAY_BE_UNKNOWN]
+    if missing:
+        raise at.wrong(f'"{missing[0]}" is missing.')
+    return {name: keys[name](at.key(name), table[name]) for name in keys if name in table}
+
+
+def _said(entry: LockEntry, keys: Mapping[str, _Check]) -> Table:
+    values = ((name, getattr(entry, name)) for name in keys)
+    return {name: _as_toml(name, value) for name, value in values if value is not None}
+
+
+def _as_toml(name: str, value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return plain(value)
+    return datetime.date.fromisoformat(value) if name == "date" else value
+
+
+_Check = Callable[[Place, Any], Any]
+
+
+def _date(at: Place, value: Any) -> str:
+    if not isinstance(value, datetime.date):
+        raise at.wrong(f"expected a date such as 2026-11-25, got {value!r}.")
+    return value.isoformat()
+
+
+def _tier(at: Place, value: Any) -> str:
+    return check_tier_name(at, at.text(value))
+
+
+def _usd(at: Place, value: Any) -> Decimal:
+    try:
+        amount = Decimal(at.text(value))
+    except ArithmeticError:
+        amount = Decimal("nan")
+    if not amount.is_finite() or amount < 0:
+        raise at.wrong(f'expected an amount in USD such as "0.174", got {value!r}.')
+    return amount
+
+
+def _number(at: Place, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise at.wrong(f"expected a number, got {value!r}.")
+    return float(value)
+
+
+def _samples(at: Place, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise at.wrong(f"expected the samples that missed, such as [1], got {value!r}.")
+    return tuple(map(at.count, value))
+
+
+#: The keys of a prompt's table, in their order, and how each is checked.
+_PROMPT: Mapping[str, _Check] = {
+    "tier": _tier,
+    "model": Place.text,
+    "replaces": Place.text,
+    "replaces_model": Place.text,
+    "usd_per_1000": _usd,
+    "replaces_usd_per_1000": _usd,
+}
+
+#: Those of its ``evidence``.
+_EVIDENCE: Mapping[str, _Check] = {
+    "verdict": Place.text,
+    "date": _date,
+    "cases": Place.count,
+    "samples": Place.count,
+    "pass_rate": Place.rate,
+    "pass_rate_at_least": Place.rate,
+    "replaces_pass_rate": Place.rate,
+    "largest_drop": Place.rate,
+    "margin": Place.fraction,
+    "confidence": Place.fraction,
+    "log_evidence": _number,
+    "cassette_format": Place.count,
+}
+
+_MAY_BE_UNKNOWN = frozenset(
+    {
+        "replaces_model",
+        "usd_per_1000",
+        "replaces_usd_per_1000",
+        "pass_rate",
+        "pass_rate_at_least",
+        "replaces_pass_rate",
+        "largest_drop",
+        "log_evidence",
+    }
+)

@@ -1,0 +1,51 @@
+"""What a run changed in tiers.lock, or could not, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_tiers.findings import LockChange, RunSummary
+from pytest_tiers.records import LockEntry
+from pytest_tiers.reports.numbers import count, money, percent, points_at_most
+from pytest_tiers.reports.text import one_line
+from pytest_tiers.reports.words import short_names
+
+
+def lock_sentences(summary: RunSummary) -> Iterator[str]:
+    """Each change of tiers.lock, and each change that was not made, with the reason."""
+    if not summary.settings.update_lock:
+        return
+    names = short_names(summary)
+    for change in summary.lock_changes:
+        yield _changed(names.get(change.prompt, one_line(change.prompt)), change)
+    written = sum(change.after is not None for change in summary.lock_changes)
+    locked = count(len(summary.locked), "prompt")
+    if written:
+        yield f"tiers.lock: {_entries(written)} written, {locked} locked."
+    else:
+        yield f"tiers.lock: nothing changed, {locked} locked."
+
+
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number:,} entries"
+
+
+def _changed(name: str, change: LockChange) -> str:
+    if change.after is None:
+        return f"{name}: {change.why}."
+    if change.kind == "renewed":
+        return f"{name}: {change.after.tier} has new evidence: {_evidence(change.after)}."
+    came_from = change.before.tier if change.before else change.after.replaces
+    return f"{name}: {came_from} -> {change.after.tier}, {_evidence(change.after)}."
+
+
+def _evidence(entry: LockEntry) -> str:
+    text = entry.verdict
+    if entry.largest_drop is not None:
+        cases = count(entry.cases, "case")
+        text += f" (at most {points_at_most(entry.largest_drop)} worse, {cases})"
+    if entry.usd_per_1000 is not None and entry.replaces_usd_per_1000:
+        saving = float(1 - entry.usd_per_1000 / entry.replaces_usd_per_1000)
+        text += f", saves {percent(saving)}: {money(entry.usd_per_1000)} instead of "
+        text += f"{money(entry.replaces_usd_per_1000)} per 1,000 runs"
+    return text
