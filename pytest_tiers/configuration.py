@@ -39,6 +39,8 @@ class FileConfiguration:
     max_in_flight: int | None = None
     placeholder_key: bool = True
     wrappers: tuple[str, ...] | None = None
+    strict_lock: bool = False
+    max_age: int | None = None
     tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
     prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
 
@@ -323,6 +325,8 @@ _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "max_in_flight": Place.count,
     "placeholder_key": Place.flag,
     "wrappers": Place.texts,
+    "strict_lock": Place.flag,
+    "max_age": Place.count,
     "tiers": _tiers,
     "prompts": _prompts,
 }
@@ -345,4 +349,5 @@ _PROMPT_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "min_pass_rate": Place.rate,
     "prompt": Place.text,
     "monthly_runs": Place.count,
+    "max_cost_per_1000": Place.money,
 }

@@ -126,6 +126,7 @@ class PromptSummary:
     as_is_cost_usd: Decimal | None
     recommended: str | None
     notice: str | None
+    max_cost_per_1000: Decimal | None = None
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
     sites: tuple[SiteStats, ...] = ()
 
@@ -207,6 +208,46 @@ class LockChange:
     why: str = ""
 
 
+#: Why a run fails, or what it warns of; see docs/ci.md.
+GateKind = Literal[
+    "missed", "stale", "cost", "other-model", "cost-changed", "no-test", "old", "new-model"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class GateReason:
+    """One reason why the gate fails a run, or warns: what is wrong with one prompt on its tier.
+
+    ``cases`` are those concerned, ``sites`` the call sites with the model they ask for.
+    ``usd`` is what 1,000 runs cost, ``usd_before`` the most they may cost or did cost when the
+    tier was locked. ``nodeid`` is a test to look at.
+    """
+
+    kind: GateKind
+    prompt: str
+    tier: str
+    model: str | None = None
+    cases: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    usd: Decimal | None = None
+    usd_before: Decimal | None = None
+    date: str | None = None
+    nodeid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What fails a run although its tests may have passed, and what it only warns of."""
+
+    failures: tuple[GateReason, ...] = ()
+    warnings: tuple[GateReason, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no reason to fail."""
+        return not self.failures
+
+
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """All that any report renders; ``trials`` sorted by prompt, case, ladder and sample.
@@ -217,9 +258,10 @@ class RunSummary:
     the trials that the cost or call limit kept out would cost, None where that is unknown;
     ``other_models`` says where an answer names another model than the one asked; ``unused`` are
     the recordings that ``unused_recordings`` counts. ``locked`` is what tiers.lock says after
-    the run, by prompt, and ``lock_changes`` what the run changed there, or could not; ``suite``
-    is what all prompts together say of a candidate, where it was compared on several. ``by_site``
-    is None where call sites would say the same as the prompts.
+    the run, by prompt, and ``lock_changes`` what the run changed there, or could not; ``gate``
+    what fails the run for it; ``suite`` is what all prompts together say of a candidate, where it
+    was compared on several. ``by_site`` is None where call sites would say the same as the
+    prompts.
     """
 
     settings: Settings
@@ -244,6 +286,7 @@ class RunSummary:
     by_site: BySite | None = None
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
     lock_changes: tuple[LockChange, ...] = ()
+    gate: Gate = field(default_factory=Gate)
 
 
 @dataclass(frozen=True, slots=True)

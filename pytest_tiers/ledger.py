@@ -110,6 +110,7 @@ class Ledger:
         self.summary = replace(self.summary, locked=self._settings.locked)
         self._fail_for_what_was_learnt_late(session)
         self._update_lock(session)
+        self._judge_gate(session)
         self._write_reports(session, self.summary)
 
     def _prune(self, session: pytest.Session) -> None:
@@ -185,6 +186,18 @@ class Ledger:
         self.summary = replace(
             self.summary, locked={**locked, **adopted}, lock_changes=tuple(changes)
         )
+
+    def _judge_gate(self, session: pytest.Session) -> None:
+        """Fail the run for prompts that no longer are what they were locked as."""
+        from pytest_tiers.gate import judge
+
+        assert self.summary is not None
+        existing = None
+        if self.summary.unused_recordings is not None:  # the whole suite was collected
+            existing = {*self._skipped, *(prompt.id for prompt in self.summary.prompts)}
+        self.summary = replace(self.summary, gate=judge(self.summary, existing))
+        if not self.summary.gate.passed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write_reports(self, session: pytest.Session, summary: RunSummary) -> None:
         from pytest_tiers.reports.writers import write

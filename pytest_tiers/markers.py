@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from pytest_tiers.settings import PromptSettings, Settings
 MARKER = "tiers"
 
 DESCRIPTION = (
-    "tiers(*names, samples=, margin=, min_pass_rate=, prompt=, monthly_runs=): run this test on "
-    "every tier of the ladder; names restrict the candidates (pytest-tiers)"
+    "tiers(*names, samples=, margin=, min_pass_rate=, prompt=, monthly_runs=, "
+    "max_cost_per_1000=): run this test on every tier of the ladder; names restrict the "
+    "candidates (pytest-tiers)"
 )
 
 
@@ -36,6 +38,7 @@ class TestSettings:
     min_pass_rate: float | None
     prompt: str | None
     monthly_runs: int | None
+    max_cost_per_1000: Decimal | None
 
 
 def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings) -> TestSettings:
@@ -56,6 +59,7 @@ def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings)
         min_pass_rate=merged.min_pass_rate,
         prompt=merged.prompt,
         monthly_runs=merged.monthly_runs,
+        max_cost_per_1000=merged.max_cost_per_1000,
     )
 
 

@@ -23,7 +23,15 @@ from pytest_tiers.lock.layout import FILE as LOCK_FILE
 from pytest_tiers.lock.reading import read as read_lock
 from pytest_tiers.records import LockEntry
 from pytest_tiers.reports.writers import SUFFIXES
-from pytest_tiers.settings import RECORD_MODES, By, Prune, RecordMode, Settings
+from pytest_tiers.settings import (
+    GATE_MODES,
+    RECORD_MODES,
+    By,
+    GateMode,
+    Prune,
+    RecordMode,
+    Settings,
+)
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 
 
@@ -50,6 +58,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         help="write a report; the suffix decides: " + ", ".join(SUFFIXES),
+    )
+    add(
+        "--tiers-gate",
+        metavar="|".join(GATE_MODES),
+        help="what may fail a run beside its tests (locked where there is a tiers.lock)",
     )
     add("--tiers-update-lock", action="store_true", help="write what is safe to tiers.lock")
     add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
@@ -128,6 +141,9 @@ def read_settings(config: pytest.Config) -> Settings:
         locked=locked,
         lock_file=lock_file,
         update_lock=option.tiers_update_lock,
+        gate=_gate(option.tiers_gate, lock_file),
+        strict_lock=file.strict_lock,
+        max_age=file.max_age,
     )
 
 
@@ -239,6 +255,16 @@ def _by(asked: str | None) -> By:
             return asked
         case _:
             raise _option("by").wrong(f'unknown value "{asked}". Valid values: prompt, site.')
+
+
+def _gate(asked: str | None, lock_file: Path) -> GateMode:
+    if asked is None:
+        return "locked" if lock_file.exists() else "off"
+    if asked not in GATE_MODES:
+        raise _option("gate").wrong(
+            f'unknown value "{asked}". Valid values: {", ".join(GATE_MODES)}.'
+        )
+    return asked
 
 
 def _prune(asked: str | None) -> Prune | None:

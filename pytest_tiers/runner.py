@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections import defaultdict
 from collections.abc import Generator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,7 @@ class Runner:
                 "margin": settings.margin,
                 "min_pass_rate": settings.min_pass_rate,
                 "monthly_runs": settings.monthly_runs,
+                "max_cost_per_1000": _text(settings.max_cost_per_1000),
                 "cases": planned.cases,
                 "reachable": planned.reachable,
                 "left_out": planned.left_out,
@@ -372,6 +374,11 @@ def _asks_like(first: PlannedTrial, other: PlannedTrial) -> bool:
     if not other.uses_tier_fixture or other.tier.base_url is not None:
         return True
     return first.tier.base_url is None and not (first.tier.is_current or other.tier.is_current)
+
+
+def _text(usd: Decimal | None) -> str | None:
+    """An amount as a builtin."""
+    return None if usd is None else str(usd)
 
 
 def _end(report: pytest.TestReport) -> TestEnd:

@@ -14,6 +14,10 @@ from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 RecordMode = Literal["none", "once", "new_episodes", "all"]
 RECORD_MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 
+#: Whose results may fail a run: of locked tiers, of what production runs otherwise too, of none.
+GateMode = Literal["locked", "flagship", "off"]
+GATE_MODES: tuple[GateMode, ...] = ("locked", "flagship", "off")
+
 #: Which recordings to delete: those that no test reads, and those of undefined tiers too.
 Prune = Literal["unused", "tiers"]
 
@@ -53,6 +57,7 @@ class PromptSettings:
     min_pass_rate: float | None = None
     prompt: str | None = None
     monthly_runs: int | None = None
+    max_cost_per_1000: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,9 @@ class Settings:
     model of ``tier.model`` on `CURRENT`. ``on_command_line`` names what the command line said: it
     wins over a prompt's own settings. ``wrappers`` are patterns of functions that only pass calls
     on, as ``app/llm.py:chat``; None: found from who calls whom. ``locked`` is what ``lock_file``
-    says of each prompt, and ``update_lock`` whether that file is to be written.
+    says of each prompt, and ``update_lock`` whether that file is to be written. ``strict_lock``:
+    code that asks for another model than the lock says fails the run. ``max_age`` is after how
+    many days evidence is old.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -96,6 +103,9 @@ class Settings:
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
     lock_file: Path | None = None
     update_lock: bool = False
+    gate: GateMode = "off"
+    strict_lock: bool = False
+    max_age: int | None = None
 
     @property
     def alpha(self) -> float:

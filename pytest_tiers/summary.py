@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from pytest_tiers.findings import (
     TierStats,
     UnusedCase,
 )
+from pytest_tiers.model_names import is_another
 from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import Call, Trial
 from pytest_tiers.savings import total_savings
@@ -34,9 +34,6 @@ from pytest_tiers.verdicts import Comparison
 
 #: Why a prompt has no verdict.
 NO_MODEL = "no trial called a model: the answers came from a mock, a cache or an unknown client"
-
-#: What a server may append to a model's name: a date or version, a tag, a file's ending.
-_SNAPSHOT = re.compile(r"([-@:](\d[\d.-]*|latest|preview))*(\.gguf)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +98,9 @@ def summarise(
     ``created`` is the time as ISO 8601 in UTC, ``selection`` whether only part of the suite ran,
     ``unused`` the recordings that no test reads (None where that is unknown), ``prices`` each
     tier's price as a report names it. ``Trial.settings`` may say ``margin``, ``min_pass_rate``,
-    ``monthly_runs``, ``cases`` (how many the prompt has) and ``reachable`` (for each candidate,
-    how many prompts of the run have enough cases to become safe).
+    ``monthly_runs``, ``max_cost_per_1000`` (as text), ``cases`` (how many the prompt has) and
+    ``reachable`` (for each candidate, how many prompts of the run have enough cases to become
+    safe).
     """
     ladder = settings.ladder
     settled = verdicts.settle(trials, ladder.flagship)
@@ -188,6 +186,10 @@ def _setting(trials: Iterable[Trial], name: str) -> Any:
     return next((value for value in said if value is not None), None)
 
 
+def _usd(amount: str | None) -> Decimal | None:
+    return None if amount is None else Decimal(amount)
+
+
 def _margin(trials: Iterable[Trial], settings: Settings) -> float:
     own: float | None = _setting(trials, "margin")
     return settings.margin if own is None else own
@@ -253,6 +255,7 @@ def _summarise_prompt(
         margin=_margin(trials, settings),
         min_pass_rate=_setting(trials, "min_pass_rate"),
         monthly_runs=_setting(trials, "monthly_runs"),
+        max_cost_per_1000=_usd(_setting(trials, "max_cost_per_1000")),
         tiers={
             name: _tier_stats(
                 by_tier[name],
@@ -389,18 +392,9 @@ def _other_models(trials: Iterable[Trial]) -> tuple[str, ...]:
     found = {
         f'{tier}: asked for "{call.model}", answered by "{call.answered_by}"'
         for tier, call in calls
-        if _is_another(call.model, call.answered_by)
+        if is_another(call.model, call.answered_by)
     }
     return tuple(sorted(found))
-
-
-def _is_another(asked: str | None, answered: str | None) -> bool:
-    """Whether an answer names another model than was asked; a snapshot or a file is no other."""
-    if asked is None or answered is None:
-        return False
-    name = asked.casefold().rpartition("/")[2].removesuffix("-latest")
-    rest = answered.casefold().rpartition("/")[2]
-    return not rest.startswith(name) or not _SNAPSHOT.fullmatch(rest.removeprefix(name))
 
 
 def _rewritten(trials: Iterable[Trial]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pytest_tiers.findings import (
     BySite,
+    GateReason,
     LadderEntry,
     PromptSummary,
     RunSummary,
@@ -21,6 +22,7 @@ from pytest_tiers.findings import (
     TierStats,
 )
 from pytest_tiers.records import Call, LockEntry, Tokens, Trial
+from pytest_tiers.reports.gates import gate_sentence
 from pytest_tiers.reports.numbers import plain
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.settings import PromptSettings, Settings
@@ -56,7 +58,7 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "rewritten": list(summary.rewritten),
         "left_alone": list(summary.left_alone),
         "other_models": list(summary.other_models),
-        "gate": {"passed": True, "failures": []},
+        "gate": _gate(summary),
     }
 
 
@@ -117,11 +119,13 @@ def _prompts_settings(settings: Settings) -> dict[str, Any]:
 def _prompt_settings(settings: PromptSettings) -> dict[str, Any]:
     """What the configuration file says of a prompt; what it does not say is left out."""
     said = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in said.items()
-        if value is not None
-    }
+    return {name: _plain(value) for name, value in said.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return plain(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:
     }
 
 
-def _prompt(prompt: PromptSummary, locked: LockEntry | None) -> dict[str, Any]:
+def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str, Any]:
     return {
         "id": prompt.id,
         "cases": prompt.cases,
@@ -141,6 +145,7 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None) -> dict[str, Any]:
         "margin": prompt.margin,
         "min_pass_rate": prompt.min_pass_rate,
         "monthly_runs": prompt.monthly_runs,
+        "max_cost_per_1000": _money(prompt.max_cost_per_1000),
         "tiers": {name: _stats(stats) for name, stats in prompt.tiers.items()},
         "comparisons": {
             name: _comparison(comparison, prompt.savings)
@@ -178,6 +183,25 @@ def _site(stats: SiteStats) -> dict[str, Any]:
         "tokens": _tokens(stats.tokens),
         "cost_usd": _money(stats.cost_usd),
         "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
+    }
+
+
+def _gate(summary: RunSummary) -> dict[str, Any]:
+    return {
+        "passed": summary.gate.passed,
+        "mode": summary.settings.gate,
+        "failures": [_gate_reason(summary, reason) for reason in summary.gate.failures],
+        "warnings": [_gate_reason(summary, reason) for reason in summary.gate.warnings],
+    }
+
+
+def _gate_reason(summary: RunSummary, reason: GateReason) -> dict[str, Any]:
+    return {
+        "kind": reason.kind,
+        "prompt": reason.prompt,
+        "tier": reason.tier,
+        "cases": list(reason.cases),
+        "message": gate_sentence(summary, reason),
     }
 
 

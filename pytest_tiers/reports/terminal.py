@@ -11,6 +11,7 @@ from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
+from pytest_tiers.reports.gates import gate_sentences, warning_sentences
 from pytest_tiers.reports.locks import lock_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
@@ -56,9 +57,9 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
     width = max(width, _NARROWEST)
     blocks: list[Iterable[Line]]
     if not summary.settings.comparison:
-        blocks = [_everyday(summary, width)]
+        blocks = [_everyday(summary, width), _gate(summary, width)]
     elif not summary.settings.ladder.candidates:
-        blocks = [_one_tier(summary, width)]
+        blocks = [_one_tier(summary, width), _gate(summary, width)]
     elif not summary.trials:
         blocks = [[("no tiered test ran: nothing to compare", {})]]
     else:
@@ -73,6 +74,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _bullets(trouble_sentences(summary), width, _RED),
             _steps(judged, width),
             _lock(summary, width),
+            _gate(summary, width),
         ]
     if verbosity > 0:
         listed = (stale_lines(summary, width=width), unused_lines(summary.unused, width=width))
@@ -89,6 +91,12 @@ def _judged(summary: RunSummary) -> RunSummary:
 
 def one_line_summary(summary: RunSummary) -> str:
     """The whole run in one line, for ``-q``."""
+    text = _in_one_line(summary)
+    failures = len(summary.gate.failures)
+    return f"{text}; {count(failures, 'gate failure')}" if failures else text
+
+
+def _in_one_line(summary: RunSummary) -> str:
     if not summary.settings.comparison:
         return f"tiers: {everyday_sentence(summary)}"
     if not summary.settings.ladder.candidates:
@@ -281,6 +289,11 @@ def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
     for number, step in enumerate(next_steps(summary), start=1):
         for line in wrap(step, width, first=f"{number}. ", rest="   "):
             yield line, {}
+
+
+def _gate(summary: RunSummary, width: int) -> Iterator[Line]:
+    yield from _bullets(gate_sentences(summary), width, _RED)
+    yield from _bullets(warning_sentences(summary), width, _YELLOW)
 
 
 def _lock(summary: RunSummary, width: int) -> Iterator[Line]:

@@ -63,7 +63,12 @@ def test_top_level_keys_in_order() -> None:
     assert document["created"] == "2026-11-23T21:00:00Z"
     assert document["spent_usd"] == "0"
     assert document["replayed_usd"] == "0.0123"
-    assert document["gate"] == {"passed": True, "failures": []}
+    assert document["gate"] == {
+        "passed": True,
+        "mode": "off",
+        "failures": [],
+        "warnings": [],
+    }
 
 
 def test_prompt_as_in_the_contract() -> None:

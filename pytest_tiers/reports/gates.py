@@ -1,0 +1,77 @@
+"""What the gate found, in sentences: prompt, tier, cause and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_tiers.findings import GateReason, RunSummary
+from pytest_tiers.reports.numbers import count, money
+from pytest_tiers.reports.text import listed, one_line
+
+
+def gate_sentences(summary: RunSummary) -> Iterator[str]:
+    """Each reason why the gate fails the run; none where it passes."""
+    for reason in summary.gate.failures:
+        yield f"FAILED {gate_sentence(summary, reason)}"
+
+
+def warning_sentences(summary: RunSummary) -> Iterator[str]:
+    """What the gate warns of."""
+    for reason in summary.gate.warnings:
+        yield gate_sentence(summary, reason)
+
+
+def gate_sentence(summary: RunSummary, reason: GateReason) -> str:
+    """One reason of the gate: prompt, tier, cause and remedy."""
+    prompt, tier = one_line(reason.prompt), one_line(reason.tier)
+    return f"{prompt} on {tier}: {_cause(summary, reason)}"
+
+
+def _cause(summary: RunSummary, reason: GateReason) -> str:
+    cases = count(len(reason.cases), "case")
+    cost, before = money(reason.usd), money(reason.usd_before)
+    match reason.kind:
+        case "missed":
+            return _missed(summary, reason)
+        case "stale":
+            return (
+                f"the requests of {cases} changed since they were recorded. Record them again "
+                "with --tiers-record=new_episodes, or take the change back."
+            )
+        case "cost":
+            return (
+                f"1,000 runs cost {cost}, over its max_cost_per_1000 of {before}. Shorten the "
+                "prompt, or raise the limit."
+            )
+        case "other-model":
+            return (
+                f"{listed(map(one_line, reason.sites))}, locked to "
+                f"{one_line(reason.model or '')}: saving not realised. Change the model there."
+            )
+        case "cost-changed":
+            return f"1,000 runs cost {cost}, {before} when it was locked. Check that it still pays."
+        case "no-test":
+            return "tiers.lock names it, and there is no such test. Rename or delete the entry."
+        case "old":
+            return f"its evidence is of {reason.date}: {_decide_anew(summary, reason)}."
+        case "new-model":
+            models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
+            return (
+                f"the tier is {one_line(models.get(reason.tier) or '')} now, its evidence is for "
+                f"{one_line(reason.model or '')}: {_decide_anew(summary, reason)}."
+            )
+
+
+def _missed(summary: RunSummary, reason: GateReason) -> str:
+    which = f"{count(len(reason.cases), 'case')} ({listed(map(one_line, reason.cases))})"
+    if reason.prompt not in summary.locked:
+        return f"the recorded answers fail in {which}. Mend the prompt, and record it again."
+    return (
+        f"{which} passed when it was locked, and the recorded answers fail now. Mend the code or "
+        f"the test, or {_decide_anew(summary, reason)}."
+    )
+
+
+def _decide_anew(summary: RunSummary, reason: GateReason) -> str:
+    entry = summary.locked[reason.prompt]
+    return f"compare again with --tiers={entry.tier},{entry.replaces} --tiers-update-lock"

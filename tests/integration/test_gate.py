@@ -1,0 +1,238 @@
+"""The gate: what fails a run of a locked prompt, with prompt, tier, cause and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_lock import PROMPT, TESTS, UPDATE, text_of, wrong
+from tests.openai_server import OpenAIServer
+
+Report = Callable[[], dict[str, Any]]
+
+COMPARE = ("--tiers=nano,mini,full", "--tiers-report=out.json")
+
+
+@pytest.fixture
+def locked(project: pytest.Pytester) -> pytest.Pytester:
+    """A project whose one prompt is locked to nano, and whose code asks for nano's model."""
+    project.makepyfile(test_it=TESTS)
+    app = project.path / "app.py"
+    app.write_text(app.read_text().replace('"gpt-5.4"', '"nano-model"'))
+    assert project.runpytest(*UPDATE).ret == 0
+    return project
+
+
+def edit(project: pytest.Pytester, file: str, old: str, new: str) -> None:
+    path = Path(project.path, file)
+    assert re.search(old, path.read_text())
+    path.write_text(re.sub(old, new, path.read_text()))
+
+
+def configure(project: pytest.Pytester, keys: str) -> None:
+    path = project.path / "pyproject.toml"
+    path.write_text(f"{path.read_text()}\n[tool.pytest-tiers]\n{keys}\n")
+
+
+def test_nothing_changed_nothing_fails(locked: pytest.Pytester, report: Report) -> None:
+    for args in (COMPARE, ("--tiers-report=out.json",)):
+        result = locked.runpytest(*args)
+        assert result.ret == 0
+        assert report()["gate"] == {
+            "passed": True,
+            "mode": "locked",
+            "failures": [],
+            "warnings": [],
+        }
+        assert "FAILED" not in result.stdout.str()
+
+
+def test_a_test_that_the_recorded_answers_no_longer_pass_fails_a_comparison(
+    locked: pytest.Pytester, report: Report
+) -> None:
+    edit(locked, "test_it.py", '== "OK"', '== ("OK" if number < 6 else "Yes")')
+    result = locked.runpytest(*COMPARE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    shown = text_of(result)
+    assert (
+        "- FAILED test_it.py::test_ask on nano: 2 cases (case-6 and case-7) passed when it was "
+        "locked, and the recorded answers fail now. Mend the code or the test, or compare again "
+        "with --tiers=nano,full --tiers-update-lock."
+    ) in shown
+    [failure] = report()["gate"]["failures"]
+    assert (failure["kind"], failure["prompt"], failure["tier"]) == ("missed", PROMPT, "nano")
+    assert failure["cases"] == ["case-6", "case-7"]
+    assert report()["gate"]["passed"] is False
+    everyday = locked.runpytest()
+    assert "- FAILED test_it.py::test_ask on nano: 2 cases" in text_of(everyday)
+    quiet = locked.runpytest(*COMPARE, "-q")
+    quiet.stdout.fnmatch_lines(["tiers: *; 1 gate failure"])
+    for width in ("80", "200"):
+        assert all(len(line) <= int(width) for line in result.outlines if "on nano" in line)
+
+
+def test_a_gate_that_is_off_fails_nothing(locked: pytest.Pytester, report: Report) -> None:
+    edit(locked, "test_it.py", '== "OK"', '== "Yes"')
+    assert locked.runpytest(*COMPARE, "--tiers-gate=off").ret == 0
+    assert report()["gate"]["mode"] == "off"
+
+
+def test_a_known_miss_and_a_new_sample_fail_nothing(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    server.answer = wrong("question 3", model="nano")
+    project.makepyfile(test_it=TESTS.replace("range(8)", "range(14)"))
+    assert project.runpytest("--tiers=nano,full", "--tiers-update-lock").ret == 0
+    assert project.runpytest("--tiers=nano,full").ret == 0
+    server.answer = wrong("question 4", model="nano")
+    assert project.runpytest("--tiers=nano,full", "--tiers-samples=2").ret == 0
+    assert project.runpytest("--tiers=nano,full", "--tiers-samples=2").ret == 0
+
+
+def test_fresh_answers_that_miss_are_no_reason_by_themselves(
+    locked: pytest.Pytester, server: OpenAIServer
+) -> None:
+    server.answer = wrong("question 3", model="nano")
+    assert locked.runpytest(*COMPARE, "--tiers-record=all").ret == 0
+
+
+def test_a_changed_prompt_is_named(locked: pytest.Pytester, report: Report) -> None:
+    edit(locked, "app.py", '"content": text', '"content": "Please: " + text')
+    for args in (COMPARE, ("--tiers-report=out.json",)):
+        result = locked.runpytest(*args)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        assert (
+            "FAILED test_it.py::test_ask on nano: the requests of 8 cases changed since they were "
+            "recorded. Record them again with --tiers-record=new_episodes, or take the change back."
+        ) in text_of(result)
+        assert [failure["kind"] for failure in report()["gate"]["failures"]] == ["stale"]
+    assert locked.runpytest("--tiers-record=new_episodes").ret == 0
+    assert locked.runpytest().ret == 0
+
+
+def test_another_model_behind_a_tiers_name_is_said(locked: pytest.Pytester) -> None:
+    edit(locked, "pyproject.toml", "nano-model", "micro-model")
+    edit(locked, "app.py", "nano-model", "micro-model")
+    result = locked.runpytest()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert (
+        "- test_it.py::test_ask on nano: the tier is micro-model now, its evidence is for "
+        "nano-model: compare again with --tiers=nano,full --tiers-update-lock."
+    ) in text_of(result)
+    recorded = locked.runpytest("--tiers-record=new_episodes")
+    assert recorded.ret == 0
+    assert "its evidence is for nano-model" in text_of(recorded)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_code_that_asks_for_another_model_saves_nothing(
+    locked: pytest.Pytester, report: Report, strict: bool
+) -> None:
+    edit(locked, "app.py", '"nano-model"', '"gpt-5.4"')
+    if strict:
+        configure(locked, "strict_lock = true")
+    result = locked.runpytest("--tiers-report=out.json")
+    result.assert_outcomes(passed=8)
+    assert result.ret == strict
+    assert (
+        "test_it.py::test_ask on nano: app.py:7 asks gpt-5.4, locked to nano-model: saving not "
+        "realised. Change the model there."
+    ) in text_of(result)
+    assert len(report()["gate"]["failures"]) == strict
+    assert len(report()["gate"]["warnings"]) == (not strict)
+
+
+def test_a_snapshot_of_the_locked_model_is_the_locked_model(locked: pytest.Pytester) -> None:
+    edit(locked, "app.py", '"nano-model"', '"nano-model-2026-03-17"')
+    configure(locked, "strict_lock = true")
+    assert locked.runpytest().ret == 0
+
+
+def test_a_test_with_the_tier_fixture_shows_nothing_of_the_code(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.tiers(margin=0.5)
+        @pytest.mark.parametrize("number", range(8))
+        def test_ask(number, tier):
+            tier.client.responses.create(model=tier.model, input=f"q {number}")
+        """
+    )
+    configure(project, "strict_lock = true")
+    assert project.runpytest(*UPDATE).ret == 0
+    assert project.runpytest().ret == 0
+
+
+def test_a_prompt_over_its_cost_fails(locked: pytest.Pytester, report: Report) -> None:
+    edit(locked, "test_it.py", "margin=0.5", "margin=0.5, max_cost_per_1000=0.000001")
+    for args in (COMPARE, ("--tiers-report=out.json",)):
+        result = locked.runpytest(*args)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        assert "over its max_cost_per_1000 of $0.000001. Shorten the prompt" in text_of(result)
+        assert [failure["kind"] for failure in report()["gate"]["failures"]] == ["cost"]
+    assert report()["prompts"][0]["max_cost_per_1000"] == "0.000001"
+    edit(locked, "test_it.py", "max_cost_per_1000=0.000001", "max_cost_per_1000=5")
+    assert locked.runpytest(*COMPARE).ret == 0
+
+
+def test_what_time_and_prices_do_only_warns(locked: pytest.Pytester, report: Report) -> None:
+    configure(locked, "max_age = 90")
+    lock = Path(locked.path, "tiers.lock")
+    text = re.sub("date = .*", "date = 2020-01-31", lock.read_text())
+    text = re.sub("\nusd_per_1000 = .*", '\nusd_per_1000 = "0.01"', text)
+    head, entry = text.split("\n\n", 1)
+    lock.write_text("\n\n".join([head, entry.replace(PROMPT, "gone.py::test_gone"), entry]))
+    result = locked.runpytest("--tiers-report=out.json")
+    assert result.ret == 0
+    shown = text_of(result)
+    assert (
+        "on nano: its evidence is of 2020-01-31: compare again with --tiers=nano,full "
+        "--tiers-update-lock."
+    ) in shown
+    assert "$0.01 when it was locked. Check that it still pays." in shown
+    assert "gone.py::test_gone on nano: tiers.lock names it, and there is no such test." in shown
+    assert [each["kind"] for each in report()["gate"]["warnings"]] == [
+        "cost-changed",
+        "old",
+        "no-test",
+    ]
+    part = locked.runpytest("-k", "case", "test_it.py")
+    assert "there is no such test" not in text_of(part)
+
+
+def test_the_flagship_can_be_gated_where_nothing_is_locked(
+    project: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    server.answer = wrong("question 3", model="full")
+    project.makepyfile(test_it=TESTS)
+    assert project.runpytest(*COMPARE).ret == 0
+    assert report()["gate"]["mode"] == "off"
+    result = project.runpytest(*COMPARE, "--tiers-gate=flagship")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert (
+        "FAILED test_it.py::test_ask on full: the recorded answers fail in 1 case (case-3). Mend "
+        "the prompt, and record it again."
+    ) in text_of(result)
+
+
+def test_an_unknown_gate(project: pytest.Pytester) -> None:
+    result = project.runpytest("--tiers-gate=all")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ['ERROR: *--tiers-gate: unknown value "all". Valid values: locked, flagship, off.']
+    )
+
+
+def test_an_updated_lock_is_what_counts(locked: pytest.Pytester, server: OpenAIServer) -> None:
+    locked.makepyfile(test_it=TESTS.replace("range(8)", "range(14)"))
+    locked.runpytest(*UPDATE)
+    server.answer = wrong("question 3", model="nano")
+    locked.runpytest(*COMPARE, "--tiers-record=all")
+    assert locked.runpytest(*COMPARE).ret == pytest.ExitCode.TESTS_FAILED
+    assert locked.runpytest("--tiers=nano,full", "--tiers-update-lock").ret == 0
+    assert locked.runpytest(*COMPARE).ret == 0
