@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from _pytest.compat import NOTSET
 
-from pytest_tiers import markers
+from pytest_tiers import concurrency, markers
 from pytest_tiers.cassettes.names import Test, name_in_module
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.markers import MARKER, TestSettings
@@ -240,8 +240,21 @@ class Collection:
                 settings=settings[function],
                 uses_tier_fixture=_uses_tier(item),
             )
+            if trial.settings.concurrent:
+                self._check_concurrent(item, trial)
             named.append((item, trial))
         return named
+
+    def _check_concurrent(self, item: pytest.Item, trial: PlannedTrial) -> None:
+        def is_given(name: str) -> bool:
+            return name == "tier" and trial.uses_tier_fixture
+
+        assert isinstance(item, pytest.Function)
+        if problem := concurrency.obstacle(item, is_given):
+            self.problems.append(
+                f"{trial.function}: `concurrent` runs a test's body in several threads at once, "
+                f"and this one cannot be: {problem}"
+            )
 
     @staticmethod
     def _check_joined(trials: Iterable[PlannedTrial]) -> None:

@@ -350,4 +350,5 @@ _PROMPT_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "prompt": Place.text,
     "monthly_runs": Place.count,
     "max_cost_per_1000": Place.money,
+    "concurrent": Place.flag,
 }

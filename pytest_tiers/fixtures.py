@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -33,20 +34,23 @@ class Clients:
     def __init__(self) -> None:
         self._sync: dict[str, OpenAI] = {}
         self._async: WeakKeyDictionary[Any, dict[str, AsyncOpenAI]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
 
     def sync(self, tier: Tier) -> OpenAI:
         """The client for a tier's endpoint."""
-        if tier.name not in self._sync:
-            from openai import OpenAI
+        with self._lock:
+            if tier.name not in self._sync:
+                from openai import OpenAI
 
-            self._sync[tier.name] = OpenAI(**_endpoint(tier))
-        return self._sync[tier.name]
+                self._sync[tier.name] = OpenAI(**_endpoint(tier))
+            return self._sync[tier.name]
 
     def for_loop(self, tier: Tier) -> AsyncOpenAI:
         """The client for a tier's endpoint on the running event loop."""
         from asyncio import get_running_loop
 
-        clients = self._async.setdefault(get_running_loop(), {})
+        with self._lock:
+            clients = self._async.setdefault(get_running_loop(), {})
         if tier.name not in clients:
             from openai import AsyncOpenAI
 
@@ -154,7 +158,7 @@ class TierHandle:
 @pytest.fixture
 def tier(request: pytest.FixtureRequest) -> TierHandle:
     """The model tier this trial runs on: name, model, params, client, calls, compare(), score()."""
-    item, stash = request.node, request.config.stash
+    item = request.node
     if TRIAL not in item.stash:
         pytest.fail(
             f"{item.name} is not tiered: it reaches the fixture `tier` in a way that is not seen "
@@ -162,11 +166,14 @@ def tier(request: pytest.FixtureRequest) -> TierHandle:
             "its arguments.",
             pytrace=False,
         )
-    settings = stash[SETTINGS]
-    planned = item.stash[TRIAL]
+    return tier_handle(request.config, item.stash[TRIAL], item.stash[ACTIVE])
+
+
+def tier_handle(config: pytest.Config, planned: PlannedTrial, active: ActiveTrial) -> TierHandle:
+    """What the fixture gives to a trial."""
+    settings = config.stash[SETTINGS]
     own = settings.default_tier if planned.tier.is_current else planned.tier
-    flagship = settings.ladder.flagship
-    return TierHandle(planned, item.stash[ACTIVE], stash[CLIENTS], flagship, own)
+    return TierHandle(planned, active, config.stash[CLIENTS], settings.ladder.flagship, own)
 
 
 def _endpoint(tier: Tier) -> dict[str, Any]:

@@ -17,8 +17,8 @@ MARKER = "tiers"
 
 DESCRIPTION = (
     "tiers(*names, samples=, margin=, min_pass_rate=, prompt=, monthly_runs=, "
-    "max_cost_per_1000=): run this test on every tier of the ladder; names restrict the "
-    "candidates (pytest-tiers)"
+    "max_cost_per_1000=, concurrent=): run this test on every tier of the ladder; names restrict "
+    "the candidates (pytest-tiers)"
 )
 
 
@@ -39,6 +39,7 @@ class TestSettings:
     prompt: str | None
     monthly_runs: int | None
     max_cost_per_1000: Decimal | None
+    concurrent: bool
 
 
 def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings) -> TestSettings:
@@ -60,6 +61,7 @@ def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings)
         prompt=merged.prompt,
         monthly_runs=merged.monthly_runs,
         max_cost_per_1000=merged.max_cost_per_1000,
+        concurrent=merged.concurrent or False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
+from pytest_tiers.ahead import RunningAhead
 from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher
@@ -80,6 +81,14 @@ class Runner:
         )
         self._fan_out = FanOut(till)
         self._fans_out = fans_out and settings.comparison and settings.record != "none"
+        self._running_ahead = RunningAhead(
+            self._rules,
+            lambda trial, ahead: self._tape(trial, feeds=ahead),
+            self._to_follow,
+            _share(config, settings.max_in_flight),
+            # A worker of xdist does not know which other cases it will be given.
+            beyond_case=not hasattr(config, "workerinput"),
+        )
         #: The trials of each case that have not begun, in order.
         self._to_come: dict[tuple[str, str], list[PlannedTrial]] = defaultdict(list)
         for trial in trials:
@@ -106,10 +115,11 @@ class Runner:
         """Bring in what a killed run left, and watch the HTTP libraries from now on."""
         self._notes += self.library.fold(self.roots)
         self._patches.enter_context(patched(self._router))
+        self._config.pluginmanager.register(self._running_ahead, "tiers-ahead")
 
     def stop(self) -> None:
         """Leave the HTTP libraries as they were."""
-        self._notes += self._fan_out.close()
+        self._notes += self._fan_out.close() + self._running_ahead.close()
         self._patches.close()
         self.library.close()
         self._notes += [
@@ -155,19 +165,31 @@ class Runner:
             )
         return True  # a damaged cassette is never recorded over unasked
 
-    def _lead(self, trial: PlannedTrial) -> Lead | None:
-        """Who asks for the case's other trials, if any."""
+    def _lead(self, item: pytest.Item, *, is_led: bool) -> Lead | None:
+        """Who lets other trials ask when the item's does, if any; who is led leads nobody."""
+        trial = item.stash[TRIAL]
         if not self._fans_out:
             return None
+        if trial.settings.concurrent and isinstance(item, pytest.Function):
+            return None if is_led else self._running_ahead.lead(item)
         case = (trial.function, trial.case_in_function)
-        return self._fan_out.lead(case, trial.prompt, lambda: self._followers(case, trial))
+        return self._fan_out.lead(case, trial.prompt, lambda: self._followers(trial))
 
-    def _followers(self, case: tuple[str, str], first: PlannedTrial) -> list[Follower]:
-        """The case's trials to come that will ask what the first asks."""
+    def _to_follow(self, first: PlannedTrial) -> Iterator[PlannedTrial]:
+        """The trials of a test, its first one's case first, that will record when they come."""
+        own = first.case_in_function
+        cases = [case for function, case in self._to_come if function == first.function]
+        for case in sorted(cases, key=own.__ne__):
+            for trial in self._to_come[first.function, case]:
+                if not (self._settings.record == "once" and self._is_replayed(trial)):
+                    yield trial
+
+    def _followers(self, first: PlannedTrial) -> list[Follower]:
+        """The trials of a case that will ask what the first asks."""
         followers = []
-        for trial in self._to_come[case]:
-            if self._settings.record == "once" and self._is_replayed(trial):
-                continue
+        for trial in self._to_follow(first):
+            if trial.case != first.case:
+                break
             if not _asks_like(first, trial):
                 continue
             ahead = self._aheads[trial.key] = Ahead()
@@ -218,9 +240,10 @@ class Runner:
         trial = item.stash[TRIAL]
         self._placeholder.put()
         self._to_come[trial.function, trial.case_in_function].remove(trial)
-        ahead = self._aheads.pop(trial.key, None)
-        tape = self._tape(trial, ahead=ahead)
-        active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules, self._lead(trial))
+        ahead, ran_ahead = self._aheads.pop(trial.key, None), self._running_ahead.take(trial)
+        tape = self._tape(trial, ahead=ran_ahead or ahead)
+        lead = self._lead(item, is_led=ran_ahead is not None)
+        active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules, lead)
         item.stash[ACTIVE] = self._router.active = active
         hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
         try:
@@ -235,6 +258,8 @@ class Runner:
             active.tape.finish(complete=judged is not None and judged.outcome != "error")
             asked = bool(active.calls) and not active.out_of_budget
             self._fan_out.ended(trial.prompt, active.said, ahead, asked)
+            if asked and judged is not None:
+                self._running_ahead.ended(trial, ran_ahead)
         hook.pytest_runtest_logfinish(**where)
         return True
 

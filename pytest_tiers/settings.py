@@ -48,7 +48,7 @@ class PromptSettings:
     """The marker's keys, from the marker or ``[tool.pytest-tiers.prompts]``; None: not said.
 
     ``monthly_runs`` is how often production runs the prompt in a month; ``min_pass_rate`` a
-    rate from 0 to 1.
+    rate from 0 to 1. ``concurrent``: the test's body may run in several threads at once.
     """
 
     tiers: tuple[str, ...] | None = None
@@ -58,6 +58,7 @@ class PromptSettings:
     prompt: str | None = None
     monthly_runs: int | None = None
     max_cost_per_1000: Decimal | None = None
+    concurrent: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

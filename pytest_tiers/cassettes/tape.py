@@ -126,9 +126,10 @@ class Ahead:
 
     @property
     def left(self) -> tuple[Promise, ...]:
-        """The answers that the trial did not ask for."""
+        """The answers that the trial did not ask for, and those still to come."""
         with self._lock:
-            return tuple(promise for left in self._promises.values() for promise in left)
+            promises = [promise for left in self._promises.values() for promise in left]
+        return tuple(one for one in promises if not one.done() or one.result() is not None)
 
 
 class Tape:

@@ -29,7 +29,7 @@ _RETRIES = 3
 _QUOTABLE = 20
 
 #: Seconds that the end of a session waits for answers that are paid for.
-_PATIENCE = 30.0
+PATIENCE = 30.0
 
 _POLL = 0.005
 
@@ -74,7 +74,9 @@ class FanOut:
         """Send a request for all followers that want it; False: too early."""
         if lead.case in self._led or lead.prompt in self._off:
             return True
-        charges = [(one, self._charge(one, request)) for one in lead.followers]
+        charges = [
+            (one, charge_of(self._till, one.tier, one.prompt, request)) for one in lead.followers
+        ]
         if not all(charge.estimate().bounded for _, charge in charges):
             return False  # the first call of a prompt goes alone, to learn what it takes
         self._led.add(lead.case)
@@ -94,18 +96,6 @@ class FanOut:
                 return True
             self._start(exchange, observer, again)
         return True
-
-    def _charge(self, follower: Follower, request: SentRequest) -> Charge:
-        sent, body = as_tier(request, follower.tier), request.json
-        call = Call(
-            model_asked=body.get("model"),
-            model=sent.json.get("model"),
-            answered_by=None,
-            endpoint=str(request.endpoint),
-            status=None,
-            stream=body.get("stream") is True,
-        )
-        return Charge(self._till, follower.tier, follower.prompt, sent, call)
 
     def quotes(self, prompt: str, request: SentRequest, earlier: Sequence[str]) -> bool:
         """Whether a request repeats an answer: another trial had another one to repeat."""
@@ -132,7 +122,7 @@ class FanOut:
     def close(self) -> list[str]:
         """Wait for what is under way, and tell the user what was paid in vain."""
         self._till.is_closing.set()
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         notes = [_in_vain(prompt, aheads) for prompt, aheads in sorted(self._off.items())]
@@ -167,6 +157,20 @@ class CaseLead:
         if self._fan_out.quotes(self.prompt, request, earlier):
             return True
         return self._fan_out.ask(self, request, sender)
+
+
+def charge_of(till: Till, tier: Tier, prompt: str, request: SentRequest) -> Charge:
+    """What an application's request would be charged on another tier."""
+    sent, body = as_tier(request, tier), request.json
+    call = Call(
+        model_asked=body.get("model"),
+        model=sent.json.get("model"),
+        answered_by=None,
+        endpoint=str(request.endpoint),
+        status=None,
+        stream=body.get("stream") is True,
+    )
+    return Charge(till, tier, prompt, sent, call)
 
 
 class _AheadCall:

@@ -114,10 +114,13 @@ margin = 0.2
 min_pass_rate = 1
 prompt = "triage"
 monthly_runs = 200_000
+concurrent = true
 """
     )
     assert configuration(tmp_path, text).prompts == {
-        "tests/test_a.py::test_b": PromptSettings(("nano",), 2, 0.2, 1.0, "triage", 200_000)
+        "tests/test_a.py::test_b": PromptSettings(
+            ("nano",), 2, 0.2, 1.0, "triage", 200_000, concurrent=True
+        )
     }
 
 
@@ -203,6 +206,7 @@ def test_a_key_in_place_of_its_variables_name_is_not_shown(tmp_path: Path) -> No
         ("min_pass_rate = 90", "min_pass_rate", "expected a number from 0 to 1, got 90 (int)."),
         ("monthly_runs = '1'", "monthly_runs", "got '1' (str)."),
         ("prompt = 3", "prompt", "expected text, got 3 (int)."),
+        ("concurrent = 1", "concurrent", "expected true or false, got 1 (int)."),
         ("tiers = ['nano', 'nano']", "tiers", '"nano" stands there twice.'),
     ],
 )
@@ -232,7 +236,7 @@ def test_a_prompt_names_an_unknown_tier(tmp_path: Path) -> None:
         ),
         (
             PROMPT + "min_pas_rate = 1",
-            'unknown key "min_pas_rate"; did you mean "min_pass_rate"? Valid keys: margin, ',
+            'unknown key "min_pas_rate"; did you mean "min_pass_rate"? Valid keys: concurrent, ',
         ),
     ],
     ids=["table", "nothing-near", "tier", "prompt"],
