@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.settings import IgnoreRule, PromptSettings
+from pytest_tiers.settings import Embeddings, IgnoreRule, Judge, PromptSettings
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Price, Tier
 
 #: What a tier may be called. Sample numbers are appended as ``-2``, so a name cannot end so.
@@ -43,6 +43,8 @@ class FileConfiguration:
     max_age: int | None = None
     tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
     prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
+    judge: Judge | None = None
+    embeddings: Embeddings | None = None
 
 
 def find_table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
@@ -84,6 +86,9 @@ def read(start: Path) -> FileConfiguration:
     cassettes = values.pop("cassettes", None)
     _check_names(at, "ladder", values.get("ladder") or (), tiers)
     _check_names(at, "flagship", filter(None, [values.get("flagship")]), tiers)
+    for key in ("judge", "embeddings"):
+        if key in values:
+            _check_asked(Place(str(path), f"[tool.pytest-tiers.{key}]"), values[key].tier, tiers)
     for prompt, settings in values.get("prompts", {}).items():
         _check_names(at, f'prompts."{prompt}".tiers', settings.tiers or (), tiers)
     return FileConfiguration(
@@ -233,6 +238,14 @@ def _check_names(at: Place, key: str, names: Iterable[str], tiers: Mapping[str, 
             raise unknown_tier(at.key(key), name, tiers)
 
 
+def _check_asked(at: Place, name: str, tiers: Mapping[str, Tier]) -> None:
+    _check_names(at, "tier", [name], tiers)
+    if name == CURRENT:
+        raise at.key("tier").wrong(
+            f'"{CURRENT}" stands for the application\'s own calls; name a tier with a model.'
+        )
+
+
 def _shown(value: Any) -> str:
     return f"{value!r} ({type(value).__name__})"
 
@@ -298,6 +311,28 @@ def _ignore_rule(at: Place, value: Any) -> IgnoreRule:
     return IgnoreRule(at.key("path").text(table["path"]), pattern)
 
 
+def _judge(at: Place, value: Any) -> Judge:
+    return Judge(**_with_tier(Place(at.source, "[tool.pytest-tiers.judge]"), value, _JUDGE_KEYS))
+
+
+def _embeddings(at: Place, value: Any) -> Embeddings:
+    place = Place(at.source, "[tool.pytest-tiers.embeddings]")
+    values = _with_tier(place, value, _EMBEDDINGS_KEYS)
+    if "model" not in values:
+        raise place.wrong('"model" is missing, e.g. model = "text-embedding-3-small".')
+    return Embeddings(**values)
+
+
+def _with_tier(
+    at: Place, value: Any, keys: Mapping[str, Callable[[Place, Any], Any]]
+) -> dict[str, Any]:
+    table = at.table(value)
+    at.known_keys(table, keys)
+    if "tier" not in table:
+        raise at.wrong('"tier" is missing: which tier is asked, e.g. tier = "full"?')
+    return {key: keys[key](at.key(key), item) for key, item in table.items()}
+
+
 def _names(at: Place, value: Any) -> tuple[str, ...]:
     names = at.texts(value)
     for name in names:
@@ -329,6 +364,19 @@ _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "max_age": Place.count,
     "tiers": _tiers,
     "prompts": _prompts,
+    "judge": _judge,
+    "embeddings": _embeddings,
+}
+
+_JUDGE_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
+    "tier": Place.text,
+    "criteria": Place.text,
+}
+
+_EMBEDDINGS_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
+    "tier": Place.text,
+    "model": Place.text,
+    "threshold": Place.fraction,
 }
 
 _TIER_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {

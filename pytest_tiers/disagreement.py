@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import Disagreement
 from pytest_tiers.records import Trial
-from pytest_tiers.verdicts import outputs_agree
 
 
 def disagreements(trials: Iterable[Trial], flagship: str, alpha: float) -> dict[str, Disagreement]:
@@ -48,22 +47,31 @@ def disagreements(trials: Iterable[Trial], flagship: str, alpha: float) -> dict[
 
 
 def _against_itself(samples: dict[int, Trial]) -> float | None:
-    """The mean distance of two samples of one case; None where there is but one."""
+    """The mean distance of two samples of one case; None where there is but one.
+
+    Where outputs are compared, each sample is only held against the one before.
+    """
     ordered = [samples[number] for number in sorted(samples)]
-    return _mean(_distance(*pair, outputs=True) for pair in combinations(ordered, 2))
+    if any(trial.agreement is not None for trial in ordered):
+        return _mean(_distance_with_output(*pair) for pair in pairwise(ordered))
+    return _mean(_distance(*pair) for pair in combinations(ordered, 2))
 
 
-def _distance(one: Trial, other: Trial, *, outputs: bool = False) -> float:
+def _distance(trial: Trial, flagship: Trial) -> float:
     """How differently two trials ended, from 0 to 1.
 
-    ``outputs``: what they handed to ``tier.compare`` counts too. A candidate's trial has been
-    judged by that already.
+    A candidate's trial has been judged by its output already; the flagship's own agreement is
+    with another trial.
     """
-    if outputs and one.has_output and other.has_output:
-        both_passed = one.outcome == other.outcome == "passed"
-        if both_passed and not outputs_agree(one.output, other.output):
-            return 1.0
-    return abs((one.worth or 0.0) - (other.worth or 0.0))
+    return abs((trial.worth or 0.0) - (flagship.worth_alone or 0.0))
+
+
+def _distance_with_output(before: Trial, trial: Trial) -> float:
+    """How differently the flagship ended from its sample before, their outputs included."""
+    apart = abs((trial.worth_alone or 0.0) - (before.worth_alone or 0.0))
+    if trial.agreement is None or trial.outcome != "passed" or before.outcome != "passed":
+        return apart
+    return max(apart, 1 - trial.agreement)
 
 
 def _mean(distances: Iterable[float]) -> float | None:

@@ -63,7 +63,8 @@ class TierStats:
     the trials whose pair on the flagship is complete and priced too. ``seconds_p50`` and
     ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call. ``pass_rate`` is
     None where no trial counts, ``mean_score`` (from 0 to 1, the mean over cases) also where no
-    test of the prompt gives a score.
+    test of the prompt gives a score. ``inconsistent`` of the ``passed`` gave an output that
+    contradicts the flagship's own sample before; of the flagship only.
     """
 
     trials: int
@@ -81,6 +82,7 @@ class TierStats:
     seconds_p95: float | None
     pass_rate: PassRate | None = None
     mean_score: float | None = None
+    inconsistent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

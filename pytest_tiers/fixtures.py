@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import os
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import pytest
 
+from pytest_tiers.agreements import How
+from pytest_tiers.clients import CLIENTS, Clients
 from pytest_tiers.collection import SETTINGS, TRIAL, PlannedTrial
+from pytest_tiers.comparing.ways import MisuseError, checked
 from pytest_tiers.markers import MARKER
-from pytest_tiers.override.keys import NOT_NEEDED, PLACEHOLDER, VARIABLE
 from pytest_tiers.scores import checked_score
 from pytest_tiers.tiers import Tier
 
@@ -28,47 +28,6 @@ if TYPE_CHECKING:
 ACTIVE = pytest.StashKey["ActiveTrial"]()
 
 
-class Clients:
-    """OpenAI clients of a session, one per tier; async ones one per event loop too."""
-
-    def __init__(self) -> None:
-        self._sync: dict[str, OpenAI] = {}
-        self._async: WeakKeyDictionary[Any, dict[str, AsyncOpenAI]] = WeakKeyDictionary()
-        self._lock = threading.Lock()
-
-    def sync(self, tier: Tier) -> OpenAI:
-        """The client for a tier's endpoint."""
-        with self._lock:
-            if tier.name not in self._sync:
-                from openai import OpenAI
-
-                self._sync[tier.name] = OpenAI(**_endpoint(tier))
-            return self._sync[tier.name]
-
-    def for_loop(self, tier: Tier) -> AsyncOpenAI:
-        """The client for a tier's endpoint on the running event loop."""
-        from asyncio import get_running_loop
-
-        with self._lock:
-            clients = self._async.setdefault(get_running_loop(), {})
-        if tier.name not in clients:
-            from openai import AsyncOpenAI
-
-            # Nobody closes it before its loop ends: it keeps no connection open.
-            headers = {"Connection": "close"}
-            clients[tier.name] = AsyncOpenAI(**_endpoint(tier), default_headers=headers)
-        return clients[tier.name]
-
-    def close(self) -> None:
-        """Close the connections of the clients that are not bound to a loop."""
-        for client in self._sync.values():
-            client.close()
-
-
-#: The clients of a session.
-CLIENTS = pytest.StashKey[Clients]()
-
-
 class TierHandle:
     """The tier that a trial runs on, as the ``tier`` fixture gives it to a test.
 
@@ -77,10 +36,16 @@ class TierHandle:
     """
 
     def __init__(
-        self, planned: PlannedTrial, active: ActiveTrial, clients: Clients, flagship: str, own: Tier
+        self,
+        planned: PlannedTrial,
+        active: ActiveTrial,
+        clients: Clients,
+        flagship: str,
+        own: Tier,
+        how: Callable[[Any, Mapping[str, Any]], How],
     ) -> None:
         self._planned, self._active, self._clients = planned, active, clients
-        self._own = own
+        self._own, self._how = own, how
         #: Whether this is the tier that the others are compared with.
         self.is_flagship = planned.tier.name == flagship
 
@@ -119,21 +84,38 @@ class TierHandle:
         """What this trial has called so far: model, tokens, cost in USD, recorded seconds."""
         return tuple(self._active.calls)
 
-    def compare(self, output: Any) -> None:
+    def compare(self, output: Any, by: Any = None, **options: Any) -> None:
         """Ask that this output agree with the flagship's for the same case and sample.
 
-        Text agrees after whitespace and case folding, anything else when it is deeply equal.
-        Never raises: the comparison is settled when both outputs are known. An output that is
-        neither JSON, a dataclass nor a pydantic model makes the trial an error.
+        ``by``: ``"text"`` (text, by default: equal apart from case and white space), ``"deep"``
+        (anything else, by default: equal by DeepDiff, with its ``options``), ``"json"`` (text
+        that is parsed, then deep), ``"semantic"`` (embeddings), ``"judge"`` (a model), a callable
+        ``(flagship, candidate) -> bool | float``, or a name that the project's hook
+        ``pytest_tiers_compare`` knows. See docs/compare.md.
+
+        Never raises: the comparison is settled when both outputs are known. What cannot be kept
+        or compared makes the trial an error: an output that is neither JSON, a dataclass nor a
+        pydantic model, an unknown way or option, a second output.
         """
+        active = self._active
+        if active.has_output:
+            active.note_misuse(
+                "tier.compare() was called twice in one trial. Hand over all outputs at once: "
+                "tier.compare([first, second])."
+            )
+            return
         try:
-            self._active.output = json.loads(json.dumps(output, default=_plain))
-            self._active.has_output = True
-        except (TypeError, ValueError) as error:
-            self._active.note_misuse(
+            how = self._how(by, options)
+            active.output = json.loads(json.dumps(output, default=_plain))
+        except MisuseError as error:
+            active.note_misuse(str(error))
+        except (TypeError, ValueError, RecursionError) as error:
+            active.note_misuse(
                 f"tier.compare() cannot keep this output ({error}); hand it JSON values, a "
                 "dataclass or a pydantic model."
             )
+        else:
+            active.has_output, active.how = True, how
 
     def score(self, value: float) -> None:
         """Say how good the answer is, from 0 to 1: counted in place of 1 if the test passes.
@@ -173,19 +155,12 @@ def tier_handle(config: pytest.Config, planned: PlannedTrial, active: ActiveTria
     """What the fixture gives to a trial."""
     settings = config.stash[SETTINGS]
     own = settings.default_tier if planned.tier.is_current else planned.tier
-    return TierHandle(planned, active, config.stash[CLIENTS], settings.ladder.flagship, own)
-
-
-def _endpoint(tier: Tier) -> dict[str, Any]:
-    if tier.base_url is None:
-        return {"api_key": os.environ.get(VARIABLE) or PLACEHOLDER}
-    # The application's own key never goes there.
-    if tier.api_key_env is None:
-        return {"api_key": NOT_NEEDED, "base_url": tier.base_url}
-    return {
-        "api_key": os.environ.get(tier.api_key_env) or PLACEHOLDER,
-        "base_url": tier.base_url,
-    }
+    flagship = settings.ladder.flagship
+    has_hook = bool(config.hook.pytest_tiers_compare.get_hookimpls())
+    how = functools.partial(
+        checked, has_hook=has_hook, judge=settings.judge, embeddings=settings.embeddings
+    )
+    return TierHandle(planned, active, config.stash[CLIENTS], flagship, own, how)
 
 
 def _plain(value: Any) -> Any:

@@ -151,12 +151,17 @@ class Ledger:
         }
 
     def _fail_for_what_was_learnt_late(self, session: pytest.Session) -> None:
-        """A no-call that shows only when later trials are known fails the run all the same."""
+        """What shows only when later trials are known fails the run all the same.
+
+        A no-call, or an output that could not be compared.
+        """
         assert self.summary is not None
         late = [
             trial
             for trial in self.summary.trials
-            if trial.outcome == "no-call" and trial.nodeid not in self._failed_in_run
+            if trial.outcome in ("no-call", "error")
+            and not trial.budget
+            and trial.nodeid not in self._failed_in_run
         ]
         if late and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

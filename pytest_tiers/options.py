@@ -134,6 +134,8 @@ def read_settings(config: pytest.Config) -> Settings:
         reports=tuple(map(_report, option.tiers_report)),
         placeholder_key=file.placeholder_key,
         wrappers=file.wrappers,
+        judge=file.judge,
+        embeddings=file.embeddings,
         config_file=file.path,
         on_command_line=frozenset(asked),
         prune=_prune(option.tiers_prune),

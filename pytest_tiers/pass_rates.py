@@ -19,7 +19,7 @@ def pass_rate(trials: Iterable[Trial], alpha: float) -> PassRate | None:
     by_case: defaultdict[str, list[bool]] = defaultdict(list)
     for trial in trials:
         if trial.counts:
-            by_case[trial.case].append(trial.outcome == "passed")
+            by_case[trial.case].append(trial.is_success)
     if not by_case:
         return None
     rates = [sum(passed) / len(passed) for passed in by_case.values()]

@@ -109,6 +109,23 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the output of a trial agrees with the flagship's of the same case and sample.
+
+    ``tier`` and ``sample`` are the trial's; the flagship's own sample is compared with the one
+    before. ``value`` is from 0 to 1; None where it cannot be told, with ``error`` saying why.
+    ``difference`` is text for reports; ``budget`` means that the cost or call limit stopped it.
+    """
+
+    tier: str
+    sample: int
+    value: float | None
+    difference: str | None = None
+    error: str | None = None
+    budget: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One case of a prompt on one tier, once: one pytest item.
 
@@ -116,6 +133,12 @@ class Trial:
     ``tier.compare`` (builtins). ``question`` is the text of the request that got the answer,
     without secrets, None where a report will not need it (see `pytest_tiers.runner`).
     ``score``, from 0 to 1, is what the test gave by ``tier.score``, None where it gave none.
+    ``compared_by`` and ``compare_options`` say how the output is to be compared; options are None
+    where only the trial's own process can do it. ``settled`` are the comparisons that could be
+    made when this trial ended, of this and of other trials of the case. When all trials are
+    known, ``agreement`` is how far the output agrees with the flagship's (the flagship's with its
+    own sample before), from 0 to 1, ``output_match`` whether wholly (True) or not at all (False),
+    and ``output_difference`` what differs, as text.
     ``stale`` means that a recording of this trial exists but lacks one of its requests.
     ``budget`` means that the cost or call limit kept it from running. ``expects_call`` is True
     for tests that use the ``tier`` fixture.
@@ -136,6 +159,11 @@ class Trial:
     question: str | None = None
     output: Any = None
     has_output: bool = False
+    compared_by: str | None = None
+    compare_options: Mapping[str, Any] | None = field(default_factory=dict)
+    settled: tuple[Agreement, ...] = ()
+    agreement: float | None = None
+    output_difference: str | None = None
     stale: bool = False
     budget: bool = False
     expects_call: bool = False
@@ -151,6 +179,16 @@ class Trial:
     def worth(self) -> float | None:
         """What the trial is worth as evidence, from 0 to 1; None where it does not count.
 
+        What its test says of it, times the agreement of its output with the flagship's, where it
+        compares one.
+        """
+        alone = self.worth_alone
+        return alone if alone is None or self.agreement is None else alone * self.agreement
+
+    @property
+    def worth_alone(self) -> float | None:
+        """What the test says of the trial, from 0 to 1; None where it does not count.
+
         A test that passed is worth its score, 1 without one; whatever else happened is worth 0.
         """
         if not self.counts:
@@ -158,6 +196,11 @@ class Trial:
         if self.outcome != "passed":
             return 0.0
         return 1.0 if self.score is None else self.score
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the test passed, and its output does not contradict the flagship's."""
+        return self.outcome == "passed" and self.output_match is not False
 
     @property
     def tier_calls(self) -> tuple[Call, ...]:
@@ -173,12 +216,15 @@ class Trial:
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         plain["calls"] = [call.to_builtins() for call in self.calls]
         plain["settings"] = dict(self.settings)
+        plain["settled"] = [asdict(each) for each in self.settled]
         return plain
 
     @classmethod
     def from_builtins(cls, plain: Mapping[str, Any]) -> Trial:
         """The trial that `to_builtins` wrote."""
-        return cls(**{**plain, "calls": tuple(map(Call.from_builtins, plain["calls"]))})
+        calls = tuple(map(Call.from_builtins, plain["calls"]))
+        settled = tuple(Agreement(**each) for each in plain["settled"])
+        return cls(**{**plain, "calls": calls, "settled": settled})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_tiers.ahead import RunningAhead
 from pytest_tiers.budget import Budget
+from pytest_tiers.cassettes.format import Cassette
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher
 from pytest_tiers.cassettes.names import CassetteFile, cassette_file
@@ -23,7 +24,10 @@ from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.cassettes.tape import Ahead, Tape, TapeLabel
 from pytest_tiers.cassettes.transports import patched
 from pytest_tiers.census import Census
+from pytest_tiers.clients import CLIENTS
 from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey
+from pytest_tiers.comparing.calls import Counsel, Place
+from pytest_tiers.comparing.desk import Desk, Settled
 from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
 from pytest_tiers.fixtures import ACTIVE
 from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
@@ -36,7 +40,7 @@ from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
 from pytest_tiers.override.sites import SiteFinder
 from pytest_tiers.records import Trial
 from pytest_tiers.settings import Settings
-from pytest_tiers.verdicts import NO_CALL
+from pytest_tiers.settling import NO_CALL
 
 #: The outcome and reason of a trial whose test has ended.
 JUDGED = pytest.StashKey[Trial]()
@@ -62,10 +66,16 @@ class Runner:
         self._config, self._settings, self._placeholder = config, settings, placeholder
         self.library = Library()
         self._trials = trials
-        self._files = {(trial.function, trial.tier.name): self._file(trial) for trial in trials}
+        self._files = {
+            (trial.function, trial.tier.name): self._file(trial, trial.tier.name)
+            for trial in trials
+        }
         self.roots = list(dict.fromkeys(file.root for file in self._files.values()))
-        tiers = (*settings.ladder.tiers, settings.default_tier)
+        asked = [one.tier for one in (settings.judge, settings.embeddings) if one is not None]
+        others = (settings.default_tier, *(settings.known_tiers[name] for name in asked))
+        tiers = (*settings.ladder.tiers, *others)
         base_urls = [tier.base_url for tier in tiers if tier.base_url]
+        self._key_variables = [tier.api_key_env for tier in tiers if tier.api_key_env]
         self._router = TrialRouter(base_urls, settings.ignore_hosts)
         self._matcher = Matcher(settings.ignore, self._normalise)
         till = Till(budget, Gates(_share(config, settings.max_in_flight)))
@@ -95,14 +105,14 @@ class Runner:
             self._to_come[trial.function, trial.case_in_function].append(trial)
         self._aheads: dict[TrialKey, Ahead] = {}
         self._cases_with_calls: set[tuple[str, str]] = set()
+        counsel = Counsel(settings, self._rules, config.stash[CLIENTS], self._comparison_tape)
+        self._desk = Desk(settings, config.hook.pytest_tiers_compare, counsel)
         self._patches = contextlib.ExitStack()
         self._warned_of_reruns = False
 
-    def _file(self, trial: PlannedTrial) -> CassetteFile:
+    def _file(self, trial: PlannedTrial, tier: str) -> CassetteFile:
         base = self._settings.base or self._config.rootpath
-        return cassette_file(
-            self._settings.cassettes, base, trial.path, trial.in_test, trial.tier.name
-        )
+        return cassette_file(self._settings.cassettes, base, trial.path, trial.in_test, tier)
 
     def _normalise(self, request: dict[str, Any]) -> None:
         self._config.hook.pytest_tiers_normalise_request(request=request)
@@ -205,13 +215,28 @@ class Runner:
         label = TapeLabel(
             file, trial.function, trial.tier.name, trial.case_in_function, trial.sample
         )
-        key_variables = [tier.api_key_env for tier in self._settings.ladder.tiers]
+        return self._tape_of(label, others, ahead=ahead, feeds=feeds)
+
+    def _comparison_tape(self, trial: PlannedTrial, place: Place) -> Tape:
+        file = self._file(trial, place.versus)
+        return self._tape_of(
+            TapeLabel(file, trial.function, place.versus, place.case, place.sample)
+        )
+
+    def _tape_of(
+        self,
+        label: TapeLabel,
+        others: Sequence[Cassette | CassetteError] = (),
+        *,
+        ahead: Ahead | None = None,
+        feeds: Ahead | None = None,
+    ) -> Tape:
         return Tape(
             self.library,
             label,
             self._settings.record,
             self._matcher,
-            Scrubber(filter(None, key_variables)),
+            Scrubber(self._key_variables),
             others,
             ahead=ahead,
             feeds=feeds,
@@ -331,7 +356,12 @@ class Runner:
             self._cases_with_calls.add(case)
         elif outcome in ("passed", "missed") and case in self._cases_with_calls:
             outcome, reason = "no-call", NO_CALL
-        settings = planned.settings
+        settings, settled = planned.settings, Settled()
+        has_output = active.has_output and self._settings.comparison
+        if has_output and outcome in ("passed", "missed"):
+            settled = self._desk.settle(planned, active.output, active.how)
+        replayed = bool(active.calls) and all(made.replayed for made in active.calls)
+        active.calls += settled.calls
         return Trial(
             prompt=planned.prompt,
             case=planned.case,
@@ -340,15 +370,18 @@ class Runner:
             outcome=outcome,
             nodeid=item.nodeid,
             reason=reason,
-            replayed=bool(active.calls) and all(made.replayed for made in active.calls),
+            replayed=replayed,
             calls=tuple(active.calls),
             answer=active.last_answer,
             # Reports show it only where two tiers end differently: one of them did not pass, or
             # turns out to differ in its output. 100,000 requests would be a burden.
             question=None if outcome == "passed" and not active.has_output else active.question,
             score=active.score,
-            output=active.output,
-            has_output=active.has_output,
+            output=active.output if has_output else None,
+            has_output=has_output,
+            compared_by=active.how.by,
+            compare_options=dict(active.how.options) if active.how.travels else None,
+            settled=settled.agreements,
             stale=active.stale,
             budget=active.out_of_budget,
             expects_call=planned.uses_tier_fixture,

@@ -29,8 +29,10 @@ def checked_score(value: Any) -> float:
 
 
 def is_scored(trials: Iterable[Trial]) -> bool:
-    """Whether any of the trials was given a score."""
-    return any(trial.score is not None for trial in trials)
+    """Whether any of the trials was given a score, or agrees with the flagship in part."""
+    return any(
+        trial.score is not None or trial.agreement not in (None, 0.0, 1.0) for trial in trials
+    )
 
 
 def mean_score(trials: Iterable[Trial]) -> float | None:

@@ -14,9 +14,9 @@ import pytest
 
 from pytest_tiers import options
 from pytest_tiers.census import Census
+from pytest_tiers.clients import CLIENTS, Clients
 from pytest_tiers.collection import SETTINGS, Collection
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.fixtures import CLIENTS, Clients
 from pytest_tiers.ledger import Ledger
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.pruning import Pruning

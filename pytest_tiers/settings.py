@@ -62,6 +62,26 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """Which tier decides whether two outputs say the same, and what that means (None: ours)."""
+
+    tier: str
+    criteria: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The model, at the endpoint of a tier, whose embeddings are compared.
+
+    ``threshold`` is the least cosine of outputs that mean the same.
+    """
+
+    tier: str
+    model: str
+    threshold: float = 0.85
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a run was asked to do.
 
@@ -107,6 +127,8 @@ class Settings:
     gate: GateMode = "off"
     strict_lock: bool = False
     max_age: int | None = None
+    judge: Judge | None = None
+    embeddings: Embeddings | None = None
 
     @property
     def alpha(self) -> float:

@@ -28,6 +28,7 @@ from pytest_tiers.records import Call, Trial
 from pytest_tiers.savings import total_savings
 from pytest_tiers.scores import is_scored, mean_score
 from pytest_tiers.settings import Settings
+from pytest_tiers.settling import settle
 from pytest_tiers.suite import suite_finding
 from pytest_tiers.tiers import CURRENT, Ladder, Tier
 from pytest_tiers.verdicts import Comparison
@@ -103,8 +104,7 @@ def summarise(
     safe).
     """
     ladder = settings.ladder
-    settled = verdicts.settle(trials, ladder.flagship)
-    settled = attribute(settled, settings.wrappers)
+    settled = attribute(settle(trials, ladder.flagship), settings.wrappers)
     ordered = tuple(sorted(settled, key=_sort_key(ladder)))
     prompts, suite = _summarise_prompts(ordered, settings)
     calls = [call for trial in ordered for call in trial.calls]
@@ -370,6 +370,7 @@ def _tier_stats(
         seconds_p95=p95,
         pass_rate=pass_rate(trials, alpha),
         mean_score=mean_score(trials) if scored else None,
+        inconsistent=sum(trial.outcome == "passed" and not trial.is_success for trial in trials),
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from pytest_tiers import statistics
 from pytest_tiers.records import Trial
@@ -17,15 +17,6 @@ from pytest_tiers.statistics import Tally
 Verdict = Literal[
     "unsupported", "no-data", "flagship-fails", "safe", "matches", "worse", "inconclusive"
 ]
-
-#: Why a trial without a model call does not count.
-NO_CALL = (
-    "no model call, though another trial of this case made one: "
-    "its answer came from a cache, a mock or a wider fixture"
-)
-
-#: Why a trial that passed became `missed`.
-OUTPUT_DIFFERS = "output differs from the flagship's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,47 +118,6 @@ class _Pair:
         if candidate is None:
             return -1.0
         return candidate - (1.0 if flagship is None else flagship)
-
-
-def settle(trials: Iterable[Trial], flagship: str) -> list[Trial]:
-    """Judge trials anew, now that all are known; their order stays.
-
-    A passed or missed trial without a model call becomes ``no-call`` where another trial of its
-    case made one. A passed trial whose output disagrees with that of the flagship's trial of the
-    same case and sample becomes ``missed``. Settling again changes nothing.
-    """
-    trials = list(trials)
-    called = {(trial.prompt, trial.case) for trial in trials if trial.tier_calls}
-    checked = [_settle_call(trial, called) for trial in trials]
-    yardsticks = {
-        (trial.prompt, trial.case, trial.sample): trial
-        for trial in checked
-        if trial.tier == flagship and _has_comparable_output(trial)
-    }
-    return [
-        trial
-        if trial.tier == flagship
-        else _settle_output(trial, yardsticks.get((trial.prompt, trial.case, trial.sample)))
-        for trial in checked
-    ]
-
-
-def outputs_agree(one: Any, other: Any) -> bool:
-    """Whether two outputs (builtins) say the same.
-
-    Text is compared apart from case and white space, anything else exactly.
-    """
-    if isinstance(one, str) and isinstance(other, str):
-        return _folded(one) == _folded(other)
-    # These two lines settle nearly every pair, 100 times faster than DeepDiff would. What is
-    # left Python calls equal, but it may differ in type: 1, 1.0 and True.
-    if one != other:
-        return False
-    if repr(one) == repr(other):
-        return True
-    from deepdiff import DeepDiff
-
-    return not DeepDiff(one, other)
 
 
 def calls_a_model(trials: Iterable[Trial]) -> bool:
@@ -290,8 +240,8 @@ def _own_verdict(
         return "unsupported"
     if not has_pairs:
         return "no-data"
-    yardstick = [trial.outcome for trial in trials if trial.tier == flagship and trial.counts]
-    failed = sum(outcome != "passed" for outcome in yardstick)
+    yardstick = [trial for trial in trials if trial.tier == flagship and trial.counts]
+    failed = sum(not trial.is_success for trial in yardstick)
     return "flagship-fails" if failed / len(yardstick) > FLAGSHIP_MAY_MISS else None
 
 
@@ -319,7 +269,7 @@ def _worth(trial: Trial | None) -> float | None:
 
 
 def _passed(trial: Trial | None) -> bool:
-    return trial is not None and trial.outcome == "passed"
+    return trial is not None and trial.is_success
 
 
 def _means(differences: Iterable[tuple[str, float]]) -> list[float]:
@@ -361,30 +311,3 @@ def _more_for_safe(
 def _more(one: int | None, other: int | None) -> int | None:
     """The larger number of cases; None, which is not reachable, is the largest."""
     return None if one is None or other is None else max(one, other)
-
-
-def _settle_call(trial: Trial, called: set[tuple[str, str]]) -> Trial:
-    if trial.outcome not in ("passed", "missed") or trial.tier_calls:
-        return trial
-    if (trial.prompt, trial.case) not in called:
-        return trial
-    return trial.with_outcome("no-call", NO_CALL)
-
-
-def _has_comparable_output(trial: Trial) -> bool:
-    """Whether the trial's output is a model's answer, not what an application made of an error."""
-    return trial.has_output and trial.outcome in ("passed", "missed")
-
-
-def _settle_output(trial: Trial, yardstick: Trial | None) -> Trial:
-    if yardstick is None or not _has_comparable_output(trial):
-        return trial
-    if outputs_agree(yardstick.output, trial.output):
-        return replace(trial, output_match=True)
-    if trial.outcome == "passed":
-        trial = trial.with_outcome("missed", OUTPUT_DIFFERS)
-    return replace(trial, output_match=False)
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.split()).casefold()

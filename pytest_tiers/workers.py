@@ -51,8 +51,11 @@ class ForWorkers:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """While recording, keep the trials of a case on one worker."""
-        if not self._records or config.getvalue("dist") not in _OURS:
+        """In a comparison, keep the trials of a case on one worker.
+
+        While recording, the first asks for the others; and outputs may have to be compared.
+        """
+        if not self._settings.comparison or config.getvalue("dist") not in _OURS:
             return None
         from xdist.scheduler import LoadScopeScheduling
 

@@ -22,7 +22,7 @@ from pytest_tiers.cassettes.journal import (
     finished_journals,
     write_atomically,
 )
-from pytest_tiers.cassettes.names import CassetteFile, of_all_tiers
+from pytest_tiers.cassettes.names import VERSUS, CassetteFile, of_all_tiers
 from pytest_tiers.cassettes.renamed import rename
 from pytest_tiers.errors import CassetteError
 from pytest_tiers.usage import read_answer
@@ -81,6 +81,8 @@ class Library:
         """The same test's cassettes on other tiers; the error for one that cannot be read."""
         found: list[Cassette | CassetteError] = []
         for path in _other_tiers(file.path):
+            if VERSUS in path.name.rpartition("[")[2]:
+                continue  # a judge's answers are no tier's
             try:
                 cassette = self.cassette(path)
                 found += [] if cassette is None else [cassette]

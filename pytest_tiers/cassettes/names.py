@@ -14,6 +14,12 @@ LONGEST = 118
 _LONGEST_TIER = 40
 
 
+#: Stands between the two tiers in the name of a cassette that holds the calls of a comparison.
+VERSUS = "~"
+
+#: The case under which a judge's control questions stand.
+CONTROL = "(control)"
+
 #: A test: its module, and its name inside it (``Class.test_route``).
 Test = tuple[Path, str]
 
@@ -31,6 +37,8 @@ def cassette_file(
 ) -> CassetteFile:
     """The cassette of the function ``test`` (``Class.name``) of ``test_file`` on ``tier``.
 
+    ``tier`` may be two tiers with `VERSUS` between them.
+
     ``root`` None means ``cassettes/`` beside the test module. Otherwise the module's path
     relative to ``base`` keeps modules of the same name apart.
     """
@@ -41,7 +49,10 @@ def cassette_file(
         module = (test_file.relative_to(base) if inside else Path(test_file.name)).with_suffix("")
     parts = [_safe(part, LONGEST) for part in module.parts]
     longest = LONGEST - _LONGEST_TIER - len("[].yaml")
-    name = f"{_safe(test, longest)}[{_safe(tier, _LONGEST_TIER)}].yaml"
+    tiers = tier.split(VERSUS)
+    each = _LONGEST_TIER // len(tiers) - len(tiers) + 1
+    safe_tier = VERSUS.join(_safe(name, each) for name in tiers)
+    name = f"{_safe(test, longest)}[{safe_tier}].yaml"
     return CassetteFile(root, root.joinpath(*parts, name))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, recorded_call
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher, SentRequest
-from pytest_tiers.cassettes.names import CassetteFile
+from pytest_tiers.cassettes.names import VERSUS, CassetteFile
 from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteError, CassetteMiss
@@ -294,7 +294,8 @@ class Tape:
         )
 
     def _record_again(self, mode: str) -> str:
-        tiers = "" if self.label.tier == "current" else f" --tiers={self.label.tier}"
+        compared = ",".join(dict.fromkeys(self.label.tier.split(VERSUS)))
+        tiers = "" if compared == "current" else f" --tiers={compared}"
         return f'pytest "{self.label.function}"{tiers} --tiers-record={mode}'
 
     def as_recorded(

@@ -18,7 +18,14 @@ from vcr.serializers import yamlserializer
 
 from pytest_tiers.cassettes import format
 from pytest_tiers.cassettes.journal import folding, write_atomically
-from pytest_tiers.cassettes.names import CassetteFile, Test, name_in_module, of_all_tiers
+from pytest_tiers.cassettes.names import (
+    CONTROL,
+    VERSUS,
+    CassetteFile,
+    Test,
+    name_in_module,
+    of_all_tiers,
+)
 from pytest_tiers.errors import CassetteError
 from pytest_tiers.findings import UnusedCase
 
@@ -139,7 +146,7 @@ class _Judge:
         by_case: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for case, sample, answers in stored.trials:
             by_case[case].append((sample, answers))
-        is_defined = stored.tier in self._project.tiers
+        is_defined = all(tier in self._project.tiers for tier in stored.tier.split(VERSUS))
         return [
             UnusedCase(
                 cassette=file.path,
@@ -163,7 +170,7 @@ class _Judge:
         if test not in self._cases:
             return "test"
         cases = self._cases[test]
-        return None if cases is None or case in cases else "case"
+        return None if cases is None or case in cases or case == CONTROL else "case"
 
     def _is_judged(self, module: Path, path: Path, stored: Stored) -> bool:
         """Whether all tests of a module are known, and the cassette lies where one's would."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from pytest_tiers.agreements import How
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.senders import Sender
 from pytest_tiers.cassettes.tape import Tape, WireAnswer
@@ -63,6 +64,7 @@ class ActiveTrial:
         self._last_asked: SentRequest | None = None
         self.output: Any = None
         self.has_output = False
+        self.how = How()
         self.score: float | None = None
         self.stale = False
         self.out_of_budget = False

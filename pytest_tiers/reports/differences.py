@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from pytest_tiers.findings import RunSummary
@@ -46,14 +47,31 @@ def difference_lines(flagship: Trial, candidate: Trial, *, width: int) -> Iterat
     failed = candidate if candidate.outcome != "passed" else flagship
     if failed.reason:
         yield from wrap(f"{failed.tier}: {one_line(failed.reason)}", width, first="  ", rest="    ")
-    yield from (cut(f"  {line}", width) for line in answer_diff(flagship, candidate, width - 2))
+    lines = _known_difference(candidate, width - 2) or answer_diff(flagship, candidate, width - 2)
+    yield from (cut(f"  {line}", width) for line in lines)
+
+
+def said(trial: Trial) -> str | None:
+    """What a trial is judged by: the output that it compared, else the model's last answer."""
+    if not trial.has_output:
+        return trial.answer
+    if isinstance(trial.output, str):
+        return trial.output
+    return json.dumps(trial.output, indent=1, ensure_ascii=False, default=str)
+
+
+def _known_difference(candidate: Trial, width: int) -> list[str]:
+    """What the comparison itself found to differ, if it says so."""
+    return (
+        [] if candidate.output_difference is None else _shown(candidate.output_difference, 0, width)
+    )
 
 
 def answer_diff(flagship: Trial, candidate: Trial, width: int) -> Iterator[str]:
     """The lines of the diff of two answers, each at most ``width`` columns."""
     import difflib
 
-    old, new = flagship.answer, candidate.answer
+    old, new = said(flagship), said(candidate)
     if old is not None and old == new:
         yield "= both gave the same answer, the test judged it differently:"
         yield from (f"  {line}" for line in _shown(old, 0, width - 2))
@@ -70,7 +88,8 @@ def answer_diff(flagship: Trial, candidate: Trial, width: int) -> Iterator[str]:
 
 
 def _marked(mark: str, trial: Trial, width: int) -> Iterator[str]:
-    lines = ["no answer"] if trial.answer is None else _shown(trial.answer, 0, width - 2)
+    text = said(trial)
+    lines = ["no answer"] if text is None else _shown(text, 0, width - 2)
     return (f"{mark} {line}" for line in lines)
 
 

@@ -17,17 +17,14 @@ _MEANING = (
     "Verdicts compare average pass rates: a flagship that wavers is neither held against a "
     "candidate, nor does it widen the margin."
 )
-_OF_OUTPUTS = (
-    "Where a test asks for the flagship's own output (tier.compare), some of a candidate's "
-    "differences may be the flagship's wavering."
-)
 
 
 def flakiness_sentences(summary: RunSummary) -> Iterator[str]:
     """How often the flagship ends differently from itself, the flakiest prompts first.
 
-    Nothing where no case has two samples on the flagship.
+    Nothing where no case has two samples on the flagship, unless its outputs are the yardstick.
     """
+    yield from _unknown(summary)
     known = [(prompt, own) for prompt in by_id(summary) if (own := own_disagreement(prompt))]
     if not known:
         return
@@ -57,12 +54,24 @@ def flakiness_sentences(summary: RunSummary) -> Iterator[str]:
         )
     if wavering:
         yield _MEANING
-        if any(
-            comparison.output_mismatches
-            for prompt, _ in wavering
-            for comparison in prompt.comparisons.values()
-        ):
-            yield _OF_OUTPUTS
+
+
+def _unknown(summary: RunSummary) -> Iterator[str]:
+    """What is not known of a flagship whose outputs the candidates' differ from."""
+    prompts = [
+        prompt
+        for prompt in by_id(summary)
+        if own_disagreement(prompt) is None
+        and any(one.output_mismatches for one in prompt.comparisons.values())
+    ]
+    if prompts:
+        names = short_names(summary)
+        flagship = summary.settings.ladder.flagship
+        yield (
+            f"outputs differ from {flagship}'s for "
+            f"{listed(names[prompt.id] for prompt in prompts)}, but whether {flagship} repeats its "
+            "own is not known: --tiers-samples=2 compares it with itself"
+        )
 
 
 def own_disagreement(prompt: PromptSummary) -> Disagreement | None:

@@ -244,6 +244,7 @@ def _stats(stats: TierStats) -> dict[str, Any]:
         "usd_per_1000": _money(stats.cost_per_1000),
         "pass_rate": None if stats.pass_rate is None else asdict(stats.pass_rate),
         "mean_score": _finite(stats.mean_score),
+        "inconsistent": stats.inconsistent,
     }
 
 
@@ -301,6 +302,8 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "score": _finite(trial.score),
         "output_match": trial.output_match,
+        "agreement": _finite(trial.agreement),
+        "output_difference": trial.output_difference,
         "replayed": trial.replayed,
         "calls": [_call(call) for call in trial.calls],
     }

@@ -18,7 +18,8 @@ _NO_ANSWERS = ("unsupported", "no-data")
 class Row:
     """One candidate of one prompt, every cell as text.
 
-    ``passed`` and ``flagship_passed`` read "31/32": passed trials of those that count, and in
+    ``passed`` and ``flagship_passed`` read "31/32": passed trials of those that count (the
+    flagship's only where its output repeats itself), and in
     brackets the mean score where tests give one. The
     costs are of 1,000 runs of the prompt. ``drop`` is the largest plausible drop in pass rate
     on inputs like these.
@@ -109,7 +110,8 @@ def prompt_rows(prompt: PromptSummary) -> Iterator[Row]:
 def _passed(stats: TierStats | None) -> str:
     if stats is None:
         return "-"
-    passed = passed_of(stats.passed, stats.passed + stats.missed + stats.unsupported)
+    succeeded = stats.passed - stats.inconsistent
+    passed = passed_of(succeeded, stats.passed + stats.missed + stats.unsupported)
     return passed if stats.mean_score is None else f"{passed} ({score(stats.mean_score)})"
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.gates import gate_sentences, warning_sentences
+from pytest_tiers.reports.judging import judge_sentences
 from pytest_tiers.reports.locks import lock_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
@@ -67,7 +67,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
         by_site = site_sentences(summary) if judged is summary else ()
         blocks = [
             _table(judged, width),
-            _bullets(chain(reasons(judged), flakiness_sentences(judged)), width),
+            _bullets(_findings(judged), width),
             _bullets(by_site, width),
             _differences(judged, width) if verbosity > 0 else [],
             _totals(summary, width),
@@ -87,6 +87,12 @@ def _judged(summary: RunSummary) -> RunSummary:
     if summary.settings.by == "site" and summary.by_site is not None:
         return summary.by_site.summary
     return summary
+
+
+def _findings(summary: RunSummary) -> Iterator[str]:
+    yield from reasons(summary)
+    yield from flakiness_sentences(summary)
+    yield from judge_sentences(summary)
 
 
 def one_line_summary(summary: RunSummary) -> str:

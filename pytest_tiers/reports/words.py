@@ -203,6 +203,12 @@ def _flagship_fails(prompt: PromptSummary, comparison: Comparison) -> str:
     stats = prompt.tiers.get(comparison.flagship)
     if stats:  # the verdict rests on all its answers, also those without a candidate's beside
         passed, of = stats.passed, stats.passed + stats.missed + stats.unsupported
+    if stats and stats.inconsistent:
+        return (
+            f"the flagship itself passes and repeats its output in only "
+            f"{passed - stats.inconsistent:,} of {of:,}: outputs that do not repeat tell no tiers "
+            "apart; compare what must agree, or compare by meaning"
+        )
     return (
         f"the flagship itself passes only {passed:,} of {of:,}: two broken tiers look equal; "
         "mend the test or the prompt first"

@@ -69,3 +69,10 @@ def test_different_tests_have_different_files_even_where_case_does_not_count(
     tests: list[str],
 ) -> None:
     assert len({name_of(test).casefold() for test in tests}) == len(tests)
+
+
+def test_two_tiers_of_a_comparison_stand_in_its_name() -> None:
+    assert name_of("test_ask", "nano~full") == "test_ask[nano~full].yaml"
+    long = name_of("t" * 200, f"{'a' * 60}~{'b' * 60}")
+    assert len(long) < 120
+    assert long != name_of("t" * 200, f"{'a' * 61}~{'b' * 60}")

@@ -227,7 +227,7 @@ def test_a_prompt_names_an_unknown_tier(tmp_path: Path) -> None:
         (
             TABLE + "sample = 3",
             '[tool.pytest-tiers]: unknown key "sample"; did you mean "samples"? Valid keys: '
-            "cassettes, confidence, flagship, ignore, ignore_hosts, ladder, margin, ",
+            "cassettes, confidence, embeddings, flagship, ignore, ignore_hosts, judge, ladder, ",
         ),
         (TABLE + "xyz = 3", 'unknown key "xyz". Valid keys: '),
         (

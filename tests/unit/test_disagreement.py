@@ -7,6 +7,7 @@ import pytest
 from pytest_tiers.disagreement import disagreements
 from pytest_tiers.findings import Disagreement
 from pytest_tiers.records import Outcome, Trial
+from pytest_tiers.settling import settle
 from tests.unit.test_summary import run, trial
 
 OUTCOMES: dict[str, Outcome] = {"1": "passed", "0": "missed", "u": "unsupported", "e": "error"}
@@ -87,7 +88,17 @@ def test_the_flagships_own_outputs_are_compared(
         trial("p", "c", "full", outcome, sample, output=output, has_output=output is not None)
         for sample, output in enumerate(outputs, 1)
     ]
-    assert disagreements(trials, "full", 0.05)["full"].estimate == own
+    assert disagreements(settle(trials, "full"), "full", 0.05)["full"].estimate == own
+
+
+def test_a_candidate_is_not_told_the_flagships_own_disagreement() -> None:
+    trials = [
+        trial("p", "c", tier, "passed", sample, output=output, has_output=True)
+        for tier, outputs in (("full", "ab"), ("nano", "ab"))
+        for sample, output in enumerate(outputs, 1)
+    ]
+    both = disagreements(settle(trials, "full"), "full", 0.05)
+    assert (both["full"].estimate, both["nano"].estimate) == (1.0, 0.0)
 
 
 def test_a_summary_has_them_for_each_compared_prompt() -> None:

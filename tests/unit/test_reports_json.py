@@ -146,6 +146,8 @@ def test_trial_and_call_as_in_the_contract() -> None:
         "reason",
         "score",
         "output_match",
+        "agreement",
+        "output_difference",
         "replayed",
         "calls",
     ]

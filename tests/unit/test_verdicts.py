@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pytest_tiers import statistics, verdicts
 from pytest_tiers.records import Call, Outcome, Trial
-from pytest_tiers.verdicts import Comparison, Evidence, decide, gather, settle
+from pytest_tiers.settling import settle
+from pytest_tiers.verdicts import Comparison, Evidence, decide, gather
 
 ALPHA = 0.05
 DATA = Path(__file__).parent.parent / "data" / "stats"
@@ -411,7 +412,7 @@ class TestSettleOutputs:
         assert settled.reason == "output differs from the flagship's"
 
     def test_equal_apart_from_order_of_keys(self) -> None:
-        assert verdicts.outputs_agree({"a": 1, "b": 2}, {"b": 2, "a": 1})
+        assert outputs({"a": 1, "b": 2}, {"b": 2, "a": 1}).output_match is True
 
     def test_a_missed_trial_keeps_its_reason(self) -> None:
         settled = outputs("yes", "no", outcome="missed", reason="AssertionError")
@@ -434,11 +435,104 @@ class TestSettleOutputs:
             trial("a", "full", 2, output="no", has_output=True),
             trial("a", "nano", 2, output="no", has_output=True),
             trial("a", "nano", 3, output="no", has_output=True),
-            trial("a", "nano", 1),
         ]
-        matches = [each.output_match for each in settle(trials, "full")]
-        assert matches == [None, None, True, None, None]
+        matches = [each.output_match for each in settle(trials, "full")[2:]]
+        assert matches == [True, None]
 
+    def test_a_test_that_gives_no_output_where_the_flagships_did_has_not_agreed(self) -> None:
+        trials = [
+            trial("a", "full", output="yes", has_output=True),
+            trial("a", "nano"),
+            trial("a", "mini", outcome="missed", reason="AssertionError"),
+        ]
+        _, nano, mini = settle(trials, "full")
+        assert (nano.outcome, nano.output_match, nano.worth) == ("missed", False, 0.0)
+        assert nano.reason == "gave no output to tier.compare(), where the flagship's trial did"
+        assert (mini.outcome, mini.reason) == ("missed", "AssertionError")
+
+    def test_settling_again_changes_nothing(self) -> None:
+        trials = [
+            trial("a", tier, sample, output=output, has_output=True)
+            for tier, outputs in (("full", "yyn"), ("nano", "yny"))
+            for sample, output in enumerate(outputs, 1)
+        ]
+        trials.append(trial("b", "full", output="y", has_output=True, compare_options=None))
+        trials.append(trial("b", "nano", output="y", has_output=True, compare_options=None))
+        once = settle(trials, "full")
+        assert settle(once, "full") == once
+        assert [each.outcome for each in once][3:] == [
+            *("passed", "missed", "missed"),
+            *("passed", "error"),
+        ]
+        assert "different processes" in str(once[-1].reason)
+
+
+def flagship_samples(*outputs: str) -> list[Trial]:
+    return [
+        trial("a", "full", sample, output=output, has_output=True)
+        for sample, output in enumerate(outputs, 1)
+    ]
+
+
+class TestTheFlagshipAgainstItself:
+    def test_each_sample_is_compared_with_the_one_before_and_the_first_with_the_second(
+        self,
+    ) -> None:
+        settled = settle(flagship_samples("yes", "YES", "no", "yes"), "full")
+        assert [each.agreement for each in settled] == [1.0, 1.0, 0.0, 0.0]
+        assert {each.outcome for each in settled} == {"passed"}
+        assert [each.worth for each in settled] == [1.0, 1.0, 0.0, 0.0]
+
+    def test_one_sample_says_nothing_about_itself(self) -> None:
+        (settled,) = settle(flagship_samples("yes"), "full")
+        assert (settled.agreement, settled.worth) == (None, 1.0)
+
+    def test_a_missing_neighbour_leaves_it_unknown(self) -> None:
+        first, second, third = flagship_samples("yes", "no", "no")
+        settled = settle([first, second.with_outcome("error", "lost"), third], "full")
+        assert [each.agreement for each in settled] == [None, None, None]
+
+    def test_a_candidate_like_the_flagship_loses_nothing_by_text_that_varies(self) -> None:
+        """One of eight answers of either tier is worded differently: no difference on average."""
+        trials = []
+        for case in range(64):
+            for tier, odd in (("full", case % 8 == 0), ("nano", case % 8 == 4)):
+                for sample in (1, 2):
+                    text = f"other words {tier}" if odd and sample == 2 else "same"
+                    more = {"output": text, "has_output": True}
+                    trials.append(trial(str(case), tier, sample, **more))
+        found = judged(settle(trials, "full"))
+        assert found.difference == pytest.approx((8 * 2 - 8 - 8) / 128 / 1, abs=1e-9)
+        assert found.verdict == "safe"
+
+    def test_text_that_never_repeats_is_no_evidence_either_way(self) -> None:
+        trials = [
+            trial(str(case), tier, sample, output=f"{tier} {sample} {case}", has_output=True)
+            for case in range(200)
+            for tier in ("full", "nano")
+            for sample in (1, 2)
+        ]
+        found = judged(settle(trials, "full"))
+        assert (found.verdict, found.difference) == ("flagship-fails", 0.0)
+        assert (found.flagship_passed, found.output_mismatches) == (0, 400)
+
+    def test_a_candidate_that_differs_where_the_flagship_repeats_is_worse(self) -> None:
+        trials = [
+            trial(str(case), tier, sample, output=tier, has_output=True)
+            for case in range(40)
+            for tier in ("full", "nano")
+            for sample in (1, 2)
+        ]
+        assert judged(settle(trials, "full")).verdict == "worse"
+
+
+def judged(trials: list[Trial]) -> Comparison:
+    """The comparison of nano with full."""
+    found = gather(trials, candidate="nano", flagship="full", margin=0.1, alpha=ALPHA)
+    return decide({"p": found}, alpha=ALPHA)["p"]
+
+
+class TestOutputsInTheirCase:
     def test_an_answer_from_a_cache_is_not_compared(self) -> None:
         trials = [
             trial("a", "full", output="yes", has_output=True),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from pytest_tiers.records import Trial
+from pytest_tiers.reports.differences import said
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.reports.text import visible
 
@@ -33,15 +33,6 @@ class Shown:
     pieces: tuple[Piece, ...]
     before: str = ""
     after: str = ""
-
-
-def said(trial: Trial) -> str | None:
-    """What a trial is judged by: the output that it compared, else the model's last answer."""
-    if not trial.has_output:
-        return trial.answer
-    if isinstance(trial.output, str):
-        return trial.output
-    return json.dumps(trial.output, indent=1, ensure_ascii=False, default=str)
 
 
 def side_by_side(flagship: Trial, candidate: Trial, most: int) -> tuple[Shown, Shown]:

@@ -172,10 +172,16 @@ def _side(trial: Trial, shown: Shown) -> Side:
     return Side(
         tier=trial.tier,
         outcome=trial.outcome,
-        reason=one_line(trial.reason or "", 400),
+        reason=one_line(_reason(trial), 400),
         facts=_facts(trial.tier_calls),
         shown=shown,
     )
+
+
+def _reason(trial: Trial) -> str:
+    """Why it ended so, with what a comparison found to differ."""
+    found = filter(None, (trial.reason, trial.output_difference))
+    return ": ".join(each.replace("\n", " ") for each in found)
 
 
 def _facts(calls: Iterable[Call]) -> str:

@@ -31,6 +31,7 @@ from pytest_tiers.reports.html.view import (
     Statement,
     Tier,
 )
+from pytest_tiers.reports.judging import judge_sentences
 from pytest_tiers.reports.numbers import (
     count,
     exact_percent,
@@ -288,6 +289,7 @@ def _notes(summary: RunSummary) -> Iterator[str]:
         yield agreed
     yield from flakiness_sentences(summary)
     yield from site_sentences(summary)
+    yield from judge_sentences(summary)
     yield from money_sentences(summary)
     if sites := sites_sentence(summary):
         yield sites
