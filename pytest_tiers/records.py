@@ -16,6 +16,23 @@ _MONEY = ("cost_usd", "reported_cost_usd", "uncached_cost_usd")
 ANSWERED: frozenset[str] = frozenset({"passed", "missed", "unsupported"})
 
 
+def sendable(value: Any) -> Any:
+    """Builtins as pytest-xdist can send them: lone surrogates, which JSON can hold, as U+FFFD."""
+    if isinstance(value, str):
+        # UTF-16 is what can hold them; most text is known to hold none.
+        is_safe = value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
+        return (
+            value
+            if is_safe
+            else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        )
+    if isinstance(value, dict):
+        return {sendable(key): sendable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(sendable, value))
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Tokens of one call. ``input`` includes ``cached_input``, ``output`` includes ``reasoning``.

@@ -38,7 +38,7 @@ from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
 from pytest_tiers.override.sites import SiteFinder
-from pytest_tiers.records import Trial
+from pytest_tiers.records import Trial, sendable
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import NO_CALL
 
@@ -332,6 +332,14 @@ class Runner:
         if judged is not None:
             report.pytest_tiers = judged.to_builtins()  # type: ignore[attr-defined]
         return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(
+        self, report: Any
+    ) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+        """A model's answer must not keep a worker from sending its report."""
+        data = yield
+        return sendable(data) if hasattr(report, "pytest_tiers") else data
 
     @staticmethod
     def _has_ended(report: pytest.TestReport) -> bool:

@@ -617,7 +617,10 @@ def _event(data: dict[str, Any]) -> bytes:
 
 
 def _dump(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can escape
+        return json.dumps(value).encode()
 
 
 def _shut(connection: socket.socket) -> None:
