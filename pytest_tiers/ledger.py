@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.planning import Planning
 from pytest_tiers.pruning import Pruning
 from pytest_tiers.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_tiers.findings import RunSummary
+    from pytest_tiers.plan import Plan
     from pytest_tiers.records import Trial
     from pytest_tiers.runner import Runner
 
@@ -41,9 +43,15 @@ class Ledger:
     """A plugin object: what was learnt in this session, from this process and its workers."""
 
     def __init__(
-        self, config: pytest.Config, settings: Settings, notes: list[str], pruning: Pruning
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        notes: list[str],
+        pruning: Pruning,
+        planning: Planning,
     ) -> None:
-        self._config, self._settings, self._pruning = config, settings, pruning
+        self._config, self._settings = config, settings
+        self._pruning, self.planning = pruning, planning
         #: What the user should know and no report says. Not Python warnings: in a project that
         #: turns those into errors, one outside a test would end the session.
         self.notes = notes
@@ -52,6 +60,7 @@ class Ledger:
         self._skipped: defaultdict[str, set[str]] = defaultdict(set)
         self.runner: Runner | None = None
         self.summary: RunSummary | None = None
+        self.plan: Plan | None = None
         self.usage_error: str | None = None
 
     @property
@@ -87,18 +96,23 @@ class Ledger:
             self.runner.stop()
         if self._is_worker:
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
-            output |= {NOTES: self.notes, **self._pruning.handed_over()}
+            output |= {
+                NOTES: self.notes,
+                **self._pruning.handed_over(),
+                **self.planning.handed_over(),
+            }
             return
         if self.usage_error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         self._fold()
         self.notes += self._pruning.renamed_notes()
         self._prune(session)
-        if not self._trials or self._config.option.collectonly:
+        is_planned = self._settings.plan is not None and self.usage_error is None
+        if self._config.option.collectonly or not (self._trials or is_planned):
             return
         from pytest_tiers.summary import summarise
 
-        self.summary = summarise(
+        summary = summarise(
             self._trials.values(),
             self._settings,
             created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -107,7 +121,12 @@ class Ledger:
             prices=self._prices(),
             unused=self._pruning.unused(),
         )
-        self.summary = replace(self.summary, locked=self._settings.locked)
+        self.plan = self.planning.plan(summary)
+        if self.plan is not None:
+            if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+                session.exitstatus = pytest.ExitCode.OK  # nothing is recorded yet
+            return
+        self.summary = replace(summary, locked=self._settings.locked)
         self._fail_for_what_was_learnt_late(session)
         self._update_lock(session)
         self._judge_gate(session)
@@ -228,6 +247,12 @@ class Ledger:
 
             dry_run = self._config.option.collectonly
             for line in pruned_lines(self._pruning.pruned, width=width, dry_run=dry_run):
+                terminalreporter.write_line(line)
+        if self.plan is not None:
+            from pytest_tiers.reports.plan import plan_lines
+
+            terminalreporter.section("tiers plan")
+            for line in plan_lines(self.plan, self._settings, width=width):
                 terminalreporter.write_line(line)
         if self.summary is None:
             return

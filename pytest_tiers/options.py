@@ -53,6 +53,11 @@ def add_options(parser: pytest.Parser) -> None:
     add("--tiers-confidence", metavar="0.95", help="how sure a verdict must be")
     add("--tiers-by", metavar="prompt|site", help="what the summary judges (prompt)")
     add(
+        "--tiers-plan",
+        action="store_true",
+        help="say what a run would record, decide and cost; call nothing",
+    )
+    add(
         "--tiers-report",
         metavar="PATH",
         action="append",
@@ -103,8 +108,10 @@ def read_settings(config: pytest.Config) -> Settings:
     lock_file = (file.path.parent if file.path else config.rootpath) / LOCK_FILE
     locked = read_lock(lock_file)
     named = option.tiers
-    if option.tiers_update_lock and named is None:
-        named = _ladder_of(file)
+    if named is None and option.tiers_plan:
+        named = _ladder_of(file, "plan")
+    if named is None and option.tiers_update_lock:
+        named = _ladder_of(file, "update-lock")
     comparison = named is not None
     known = {**_only_in_lock(locked, file.tiers), **file.tiers}
     tiers, ladder = (
@@ -123,7 +130,8 @@ def read_settings(config: pytest.Config) -> Settings:
             _flagship(option.tiers_flagship, file if comparison else FileConfiguration(), ladder),
         ),
         comparison=comparison,
-        record=_record_mode(option.tiers_record, comparison),
+        record="none" if option.tiers_plan else _record_mode(option.tiers_record, comparison),
+        plan=_planned_mode(option) if option.tiers_plan else None,
         tests=file.tests,
         replaces=file.replaces,
         ignore=file.ignore,
@@ -139,7 +147,7 @@ def read_settings(config: pytest.Config) -> Settings:
         config_file=file.path,
         on_command_line=frozenset(asked),
         prune=_prune(option.tiers_prune),
-        by=_by(option.tiers_by),
+        by="prompt" if option.tiers_plan else _by(option.tiers_by),
         locked=locked,
         lock_file=lock_file,
         update_lock=option.tiers_update_lock,
@@ -163,10 +171,10 @@ def _everyday(locked: Mapping[str, LockEntry], file: FileConfiguration) -> tuple
     return (*ranked, CURRENT)
 
 
-def _ladder_of(file: FileConfiguration) -> str:
-    """The configured ladder, for a comparison whose command line names none."""
+def _ladder_of(file: FileConfiguration, asked: str) -> str:
+    """The configured ladder, for a comparison whose command line names none; ``asked`` wants it."""
     if not file.ladder:
-        raise _option("update-lock").wrong(
+        raise _option(asked).wrong(
             "which tiers? Give --tiers=nano,mini,full, or ladder = [...] in [tool.pytest-tiers]."
         )
     return ",".join(file.ladder)
@@ -267,6 +275,27 @@ def _gate(asked: str | None, lock_file: Path) -> GateMode:
             f'unknown value "{asked}". Valid values: {", ".join(GATE_MODES)}.'
         )
     return asked
+
+
+def _planned_mode(option: Any) -> RecordMode:
+    """The mode of the run that is planned: under CI too, where no run records, ``once``."""
+    unfit = {
+        "report": option.tiers_report,
+        "prune": option.tiers_prune,
+        "update-lock": option.tiers_update_lock,
+    }
+    for name, value in unfit.items():
+        if value:
+            raise _option("plan").wrong(
+                f"a plan is printed, and is no run: leave out --tiers-{name}."
+            )
+    mode = _record_mode(option.tiers_record or "once", True)
+    if mode == "none":
+        raise _option("plan").wrong(
+            "--tiers-record=none records nothing, so there is nothing to plan. Leave it out, or "
+            "plan --tiers-record=once, new_episodes or all."
+        )
+    return mode
 
 
 def _prune(asked: str | None) -> Prune | None:

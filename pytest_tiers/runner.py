@@ -153,7 +153,7 @@ class Runner:
         needed = {
             trial.tier.name
             for trial in self._trials
-            if trial.tier.name in missing and not self._is_replayed(trial)
+            if trial.tier.name in missing and not self.is_replayed(trial)
         }
         if needed:
             listed = "; ".join(f'tier "{name}" needs {missing[name]}' for name in sorted(needed))
@@ -162,7 +162,7 @@ class Runner:
                 "or replay what there is with --tiers-record=none."
             )
 
-    def _is_replayed(self, trial: PlannedTrial) -> bool:
+    def is_replayed(self, trial: PlannedTrial) -> bool:
         """Whether a trial will most likely be answered from its recording."""
         if self._settings.record == "all":
             return False
@@ -191,7 +191,7 @@ class Runner:
         cases = [case for function, case in self._to_come if function == first.function]
         for case in sorted(cases, key=own.__ne__):
             for trial in self._to_come[first.function, case]:
-                if not (self._settings.record == "once" and self._is_replayed(trial)):
+                if not (self._settings.record == "once" and self.is_replayed(trial)):
                     yield trial
 
     def _followers(self, first: PlannedTrial) -> list[Follower]:
@@ -326,7 +326,7 @@ class Runner:
             excused = self._settings.comparison or (
                 judged.replayed and item.stash[TRIAL].is_known_miss
             )
-            _show(report, judged, call, excused)
+            _show(report, judged, call, excused, planned=self._settings.plan is not None)
         elif judged is not None and len(active.calls) > len(judged.calls):
             judged = self._with_calls(judged, active)
         if judged is not None:
@@ -461,20 +461,27 @@ def _message(call: pytest.CallInfo[Any]) -> str | None:
 
 
 def _show(
-    report: pytest.TestReport, trial: Trial, call: pytest.CallInfo[Any], excused: bool
+    report: pytest.TestReport,
+    trial: Trial,
+    call: pytest.CallInfo[Any],
+    excused: bool,
+    *,
+    planned: bool,
 ) -> None:
     """Let pytest's report say what the trial's outcome means.
 
     ``excused``: a miss fails nothing, in a comparison or where it is known and replayed.
+    ``planned``: the run is none, and only its verdicts are wanted.
     """
     reason = trial.reason or ""
-    if trial.budget:
+    no_result = trial.outcome in ("error", "no-call")
+    if trial.budget or (no_result and planned):
         report.outcome = "skipped"
         report.longrepr = (*report.location[:1], report.location[1] or 0, f"Skipped: {reason}")
     elif trial.outcome in ("missed", "unsupported") and excused:
         report.outcome = "skipped"
         report.wasxfail = reason
-    elif trial.outcome in ("error", "no-call"):
+    elif no_result:
         refused = call.excinfo is not None and isinstance(call.excinfo.value, CallRefused)
         if report.passed or refused or hasattr(report, "wasxfail"):
             report.longrepr = f"{trial.outcome}: {reason}"

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,8 +19,12 @@ from pytest_tiers.collection import SETTINGS, Collection
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.ledger import Ledger
 from pytest_tiers.override.keys import PlaceholderKey
+from pytest_tiers.planning import Planning
 from pytest_tiers.pruning import Pruning
 from pytest_tiers.workers import FANS_OUT, PROBLEM, SPENDING, ForWorkers
+
+if TYPE_CHECKING:
+    from pytest_tiers.runner import Runner
 
 
 class TierSession:
@@ -37,7 +41,8 @@ class TierSession:
         self.collection = Collection(self.settings, self._notes)
         self.census = Census()
         self.pruning = Pruning(config, self.settings, self.census)
-        self.ledger = Ledger(config, self.settings, self._notes, self.pruning)
+        self.planning = Planning(config, self.settings)
+        self.ledger = Ledger(config, self.settings, self._notes, self.pruning, self.planning)
         placeholder.is_allowed = self.settings.placeholder_key
         config.stash[SETTINGS] = self.settings
         clients = config.stash[CLIENTS] = Clients()
@@ -71,7 +76,9 @@ class TierSession:
         try:
             self.collection.arrange(session, items, self.census.items)
             if self.collection.trials and not self._config.option.collectonly:
-                self._get_ready()
+                runner = self._get_ready()
+                if self.settings.plan is not None:
+                    self.planning.narrow(items, runner.is_replayed)
         except ConfigurationError as error:
             if not hasattr(self._config, "workerinput"):
                 raise pytest.UsageError(str(error)) from None
@@ -84,7 +91,7 @@ class TierSession:
         """From here on only trials see the placeholder."""
         self._placeholder.take_away()
 
-    def _get_ready(self) -> None:
+    def _get_ready(self) -> Runner:
         """Make the runner. Raises ConfigurationError for a missing key."""
         from pytest_tiers.budget import Budget
         from pytest_tiers.runner import Runner
@@ -105,6 +112,7 @@ class TierSession:
         self.ledger.runner = runner
         self._config.pluginmanager.register(runner, "tiers-runner")
         runner.start()
+        return runner
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """What this run can show at best: said before anything is paid."""

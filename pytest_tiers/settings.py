@@ -94,7 +94,7 @@ class Settings:
     on, as ``app/llm.py:chat``; None: found from who calls whom. ``locked`` is what ``lock_file``
     says of each prompt, and ``update_lock`` whether that file is to be written. ``strict_lock``:
     code that asks for another model than the lock says fails the run. ``max_age`` is after how
-    many days evidence is old.
+    many days evidence is old. ``plan`` is the mode of the run that is only planned, None for a run.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -119,6 +119,7 @@ class Settings:
     config_file: Path | None = None
     on_command_line: frozenset[str] = frozenset()
     prune: Prune | None = None
+    plan: RecordMode | None = None
     wrappers: tuple[str, ...] | None = None
     by: By = "prompt"
     locked: Mapping[str, LockEntry] = field(default_factory=dict)

@@ -81,6 +81,7 @@ class ForWorkers:
         """Learn what a worker could not work with."""
         output = getattr(node, "workeroutput", {})
         self._pruning.take(output)
+        self._ledger.planning.take(output)
         self._ledger.notes += output.get(NOTES, [])
         problem = output.get(PROBLEM)
         if problem is not None:

@@ -1,0 +1,242 @@
+"""What a run would record, decide and cost, from what earlier runs recorded."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby
+from operator import attrgetter
+
+from pytest_tiers import statistics
+from pytest_tiers.findings import RunSummary
+from pytest_tiers.records import Trial
+from pytest_tiers.settings import RecordMode
+from pytest_tiers.verdicts import Comparison, Evidence, Verdict, gather
+
+#: Verdicts that more evidence can still turn into "safe".
+_OPEN: frozenset[Verdict] = frozenset({"inconclusive", "matches"})
+
+#: More samples of each case than anybody pays for.
+_MOST_SAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class MissingTrial:
+    """A trial that was collected and has no recording."""
+
+    prompt: str
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToRecord:
+    """The trials of one prompt and tier that a run would record.
+
+    ``calls`` and ``usd`` are expected from recorded trials of the same prompt and tier, calls
+    that are left alone included; None where there is none, or none with a known cost.
+    """
+
+    prompt: str
+    tier: str
+    trials: int
+    calls: int | None
+    usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToDecide:
+    """What would decide a comparison that the recordings leave open.
+
+    ``comparison.more_cases`` are the cases (at the least, as things go), ``cases_usd`` what they
+    cost on both tiers. ``samples`` more of each case decide it if they all agree, None where
+    they cannot; they cost ``samples_usd``. ``missing`` trials of it are not recorded yet.
+    """
+
+    prompt: str
+    comparison: Comparison
+    missing: int
+    cases_usd: tuple[Decimal | None, Decimal | None]
+    samples: int | None
+    samples_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run in ``mode`` would do.
+
+    ``trials`` were collected, of which ``recorded`` have a recording that still answers;
+    ``stale`` have one that does not and that this mode keeps. ``unjudged`` are prompts and
+    candidates without any pair of answers.
+    """
+
+    mode: RecordMode
+    trials: int
+    recorded: int
+    stale: int
+    to_record: tuple[ToRecord, ...]
+    decided: tuple[tuple[str, Comparison], ...]
+    undecided: tuple[ToDecide, ...]
+    unjudged: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What one more trial of a prompt and tier is expected to take; None: unknown."""
+
+    calls: float | None = None
+    usd: Decimal | None = None
+
+    def times(self, trials: int) -> Decimal | None:
+        """The cost of so many trials in USD."""
+        return None if self.usd is None else self.usd * trials
+
+
+def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: RecordMode) -> Plan:
+    """The plan of a run in ``mode``, from the replay of what is recorded and what is missing."""
+    stale = [trial for trial in summary.trials if trial.stale]
+    lost = [trial for trial in summary.trials if _has_no_recording(trial)]
+    by_mode = {"all": list(summary.trials), "new_episodes": [*stale, *lost]}
+    again = by_mode.get(mode, lost)
+    wanted = [*missing, *(MissingTrial(trial.prompt, trial.tier) for trial in again)]
+    expected = _expectations(summary.trials)
+    ladder = summary.settings.ladder.names
+    wanted.sort(key=lambda trial: (ladder.index(trial.tier), trial.prompt))
+    left: defaultdict[tuple[str, str], int] = defaultdict(int)
+    to_record = []
+    for (tier, prompt), group in groupby(wanted, key=attrgetter("tier", "prompt")):
+        trials = left[prompt, tier] = len(list(group))
+        each = expected[prompt, tier]
+        calls = None if each.calls is None else math.ceil(each.calls * trials)
+        to_record.append(ToRecord(prompt, tier, trials, calls, each.times(trials)))
+    compared = [
+        (prompt.id, comparison)
+        for prompt in summary.prompts
+        for comparison in prompt.comparisons.values()
+    ]
+    judged = {(prompt, one.tier) for prompt, one in compared if one.verdict != "no-data"}
+    known = [
+        *((trial.prompt, trial.tier) for trial in missing),
+        *((trial.prompt, trial.tier) for trial in summary.trials),
+    ]
+    unjudged = {pair for pair in known if pair[1] != summary.settings.ladder.flagship} - judged
+    return Plan(
+        mode=mode,
+        trials=len(missing) + len(summary.trials),
+        recorded=len(summary.trials) - len(stale) - len(lost),
+        stale=len(stale) if mode == "once" else 0,
+        to_record=tuple(to_record),
+        decided=tuple(
+            (prompt, one)
+            for prompt, one in compared
+            if one.verdict not in _OPEN and one.verdict != "no-data"
+        ),
+        undecided=tuple(
+            _to_decide(prompt, one, summary, expected, left)
+            for prompt, one in compared
+            if one.verdict in _OPEN
+        ),
+        unjudged=tuple(sorted(unjudged, key=lambda pair: (pair[0], ladder.index(pair[1])))),
+    )
+
+
+def _has_no_recording(trial: Trial) -> bool:
+    """Whether a trial was tried because another tier's recording might answer, and did not."""
+    return trial.outcome == "error" and not trial.stale and not trial.calls
+
+
+def _expectations(trials: Iterable[Trial]) -> defaultdict[tuple[str, str], _Expected]:
+    """What a trial of a prompt and tier takes, by the recorded ones that have an answer."""
+    found: defaultdict[tuple[str, str], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.counts and trial.calls:
+            found[trial.prompt, trial.tier].append(trial)
+    expected: defaultdict[tuple[str, str], _Expected] = defaultdict(_Expected)
+    for key, known in found.items():
+        costs = [cost for trial in known if (cost := _paid(trial)) is not None]
+        expected[key] = _Expected(
+            sum(len(trial.calls) for trial in known) / len(known),
+            sum(costs, Decimal(0)) / len(costs) if costs else None,
+        )
+    return expected
+
+
+def _paid(trial: Trial) -> Decimal | None:
+    """What recording the trial cost in USD; None where an answer has no price."""
+    if any(call.is_unpriced for call in trial.calls):
+        return None
+    return sum((call.cost_usd for call in trial.calls if call.cost_usd is not None), Decimal(0))
+
+
+def _to_decide(
+    prompt: str,
+    comparison: Comparison,
+    summary: RunSummary,
+    expected: defaultdict[tuple[str, str], _Expected],
+    left: defaultdict[tuple[str, str], int],
+) -> ToDecide:
+    tiers = (comparison.tier, comparison.flagship)
+    of_both = [expected[prompt, tier].usd for tier in tiers]
+    per_pair = None if None in of_both else sum((usd for usd in of_both if usd), Decimal(0))
+    samples = max(1, round(comparison.pairs / max(1, comparison.cases)))
+
+    def cost(pairs: int | None) -> Decimal | None:
+        return None if pairs is None or per_pair is None else per_pair * pairs
+
+    least, as_things_go = comparison.more_cases
+    missing = sum(left[prompt, tier] for tier in tiers)
+    more = None if missing else _more_samples(prompt, comparison, summary)
+    return ToDecide(
+        prompt=prompt,
+        comparison=comparison,
+        missing=missing,
+        cases_usd=(
+            cost(None if least is None else least * samples),
+            cost(None if as_things_go is None else as_things_go * samples),
+        ),
+        samples=more,
+        samples_usd=cost(None if more is None else more * comparison.cases),
+    )
+
+
+def _more_samples(prompt: str, comparison: Comparison, summary: RunSummary) -> int | None:
+    """How many more samples of each case make it safe if they all agree; None: they cannot."""
+    alpha = summary.settings.alpha
+    evidence = gather(
+        [trial for trial in summary.trials if trial.prompt == prompt],
+        candidate=comparison.tier,
+        flagship=comparison.flagship,
+        margin=comparison.margin,
+        alpha=alpha,
+    )
+    held = sum(
+        one.verdict == "safe"
+        for each in summary.prompts
+        for tier, one in each.comparisons.items()
+        if tier == comparison.tier
+    )
+    needed = max(
+        statistics.log_needed(alpha),
+        statistics.log_e_bh_threshold(held + 1, comparison.among, alpha),
+    )
+    return samples_that_would_decide(evidence, needed)
+
+
+def samples_that_would_decide(evidence: Evidence, log_threshold: float) -> int | None:
+    """How many more samples of each case reach a threshold if all of them agree (D = 0).
+
+    Each case's mean difference shrinks by what is added. None where the cases are too few even
+    if nothing is left of it, or where it takes more than 20.
+    """
+    comparison = evidence.comparison
+    if not comparison.cases or comparison.missing_trials:
+        return None
+    samples = comparison.pairs / comparison.cases
+    for more in range(1, _MOST_SAMPLES + 1):
+        shrunk = tuple((value * samples / (samples + more), n) for value, n in evidence.cases)
+        log_e = statistics.log_evidence(shrunk, comparison.margin)
+        if statistics.reaches(log_e, log_threshold):
+            return more
+    return None

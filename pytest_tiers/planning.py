@@ -1,0 +1,58 @@
+"""pytest's side of ``--tiers-plan``: replay what is recorded, leave out everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tiers.collection import TRIAL, PlannedTrial
+from pytest_tiers.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_tiers.findings import RunSummary
+    from pytest_tiers.plan import Plan
+
+#: The key of xdist's ``workeroutput`` under which a worker tells what has no recording.
+MISSING = "pytest_tiers_missing"
+
+
+class Planning:
+    """What a plan has to know of the collection: which trials have no recording."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config, self._settings = config, settings
+        self._missing: list[tuple[str, str]] = []
+
+    def narrow(self, items: list[pytest.Item], is_replayed: Callable[[PlannedTrial], bool]) -> None:
+        """Leave only trials that recordings may answer; the other tests are no part of a plan."""
+        kept: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for item in items:
+            trial = item.stash.get(TRIAL, None)
+            # The application as it is replays from other tiers' recordings too.
+            replays = trial is not None and (trial.tier.is_current or is_replayed(trial))
+            (kept if replays else left_out).append(item)
+            if trial is not None and not replays:
+                self._missing.append((trial.prompt, trial.tier.name))
+        items[:] = kept
+        if left_out:
+            self._config.hook.pytest_deselected(items=left_out)
+
+    def handed_over(self) -> dict[str, Any]:
+        """What a worker tells the controller."""
+        return {MISSING: self._missing}
+
+    def take(self, output: Mapping[str, Any]) -> None:
+        """Hear it from a worker; all of them collect the same."""
+        self._missing = [(prompt, tier) for prompt, tier in output.get(MISSING, self._missing)]
+
+    def plan(self, summary: RunSummary) -> Plan | None:
+        """The plan, from a replay of what is recorded; None where none was asked for."""
+        if self._settings.plan is None:
+            return None
+        from pytest_tiers.plan import MissingTrial, make_plan
+
+        missing = [MissingTrial(prompt, tier) for prompt, tier in self._missing]
+        return make_plan(summary, missing, self._settings.plan)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pytest_tiers import statistics
+from pytest_tiers.plan import MissingTrial, Plan, make_plan, samples_that_would_decide
+from pytest_tiers.records import Trial
+from pytest_tiers.reports.plan import plan_lines
+from pytest_tiers.verdicts import Evidence
+from tests.unit.test_summary import COMPARISON, call, run, sweep, trial
+from tests.unit.test_verdicts import ALPHA, evidence
+
+
+def plan(trials: Iterable[Trial], missing: Any = (), mode: Any = "once") -> Plan:
+    return make_plan(run(trials), [MissingTrial(*each) for each in missing], mode)
+
+
+def text(found: Plan) -> str:
+    lines = list(plan_lines(found, COMPARISON, width=80))
+    assert max(map(len, lines)) <= 80
+    return " ".join(" ".join(lines).split())
+
+
+def test_costs_are_those_of_the_same_prompt_and_tier() -> None:
+    judged = {"calls": (call("0.002"), call("0.003", left_alone="as_is"))}
+    trials = [
+        trial("p", "a", "nano", **judged),
+        trial("p", "b", "nano", calls=(call("0.001"),)),
+        trial("p", "c", "nano", "error"),
+        trial("p", "a", "full", calls=(call(None),)),
+    ]
+    found = plan(trials, [("p", "nano"), ("p", "full"), ("q", "nano"), ("p", "nano")])
+    known = {(one.prompt, one.tier): (one.trials, one.calls, one.usd) for one in found.to_record}
+    assert known == {
+        ("p", "nano"): (2, 3, Decimal("0.006")),
+        ("q", "nano"): (1, None, None),
+        ("p", "full"): (1, 1, None),
+    }
+    assert [one.tier for one in found.to_record] == ["nano", "nano", "full"]
+    said = text(found)
+    assert "nano: 3 trials of p and q: about 3 calls and an unknown number for 1 trial" in said
+    assert "about $0.006 and an unknown amount for 1 trial - full: 1 trial of p: about 1" in said
+    assert "about 1 call, cost unknown" in said
+    assert "$0 " not in said
+
+
+def test_a_single_tier_needs_no_total() -> None:
+    said = text(plan(sweep("p", 2), [("p", "nano")]))
+    assert "would record 1 of 7 trials" in said
+    assert "in all" not in said
+    assert "in all: about 2 calls" in text(plan(sweep("p", 2), [("p", "nano"), ("p", "full")]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "trials", "stale"), [("once", 0, 2), ("new_episodes", 2, 0), ("all", 4, 0)]
+)
+def test_what_each_mode_records(mode: Any, trials: int, stale: int) -> None:
+    found = plan(
+        [
+            trial("p", "a", "nano", "error", stale=True),
+            trial("p", "b", "nano", "error", stale=True),
+            trial("p", "a", "full"),
+            trial("p", "b", "full"),
+        ],
+        mode=mode,
+    )
+    assert (sum(one.trials for one in found.to_record), found.stale) == (trials, stale)
+    assert found.recorded == 2
+
+
+def test_verdicts_are_those_of_the_recordings() -> None:
+    trials = [*sweep("p", 60), *sweep("q", 60, [("nano", 40), ("mini", 2)]), *sweep("r", 3)]
+    found = plan(trials, [("r", "mini"), ("s", "nano")])
+    assert {(prompt, one.tier, one.verdict) for prompt, one in found.decided} == {
+        ("p", "nano", "safe"),
+        ("p", "mini", "safe"),
+        ("q", "nano", "worse"),
+    }
+    assert [(one.prompt, one.comparison.tier, one.missing) for one in found.undecided] == [
+        ("q", "mini", 0),
+        ("r", "nano", 0),
+        ("r", "mini", 1),
+    ]
+    assert found.unjudged == (("s", "nano"),)
+    said = text(found)
+    assert "nano is safe for p" in said
+    assert "nano is worse for q" in said
+    assert "mini for r is undecided: 1 trial of it missing, to be recorded first" in said
+    assert "nano cannot be judged yet for s" in said
+    pair = Decimal("0.004") + Decimal("0.010")
+    open_one = found.undecided[0]
+    least, as_things_go = open_one.comparison.more_cases
+    assert least
+    assert as_things_go
+    assert open_one.cases_usd == (least * pair, as_things_go * pair)
+    assert (open_one.samples, open_one.samples_usd) == (1, 60 * pair)
+
+
+@pytest.mark.parametrize(("agreeing", "lost"), [(38, 2), (38, 1), (31, 3)])
+def test_so_many_more_samples_that_agree_decide_and_one_fewer_does_not(
+    agreeing: int, lost: int
+) -> None:
+    def with_more(samples: int) -> Evidence:
+        more = "1" * samples
+        return evidence(f"1{more}/1{more}*{agreeing};1{more}/0{more}*{lost}")
+
+    needed = statistics.log_needed(ALPHA)
+    found = samples_that_would_decide(with_more(0), needed)
+    assert found
+    assert statistics.reaches(with_more(found).log_cases, needed)
+    assert not statistics.reaches(with_more(found - 1).log_cases, needed)
+
+
+@pytest.mark.parametrize("text", ["1/1*28;1/0*5", "1/1*31", "1/1*38;1/e*2", "1/e*38"])
+def test_no_number_of_samples_makes_up_for_cases(text: str) -> None:
+    assert samples_that_would_decide(evidence(text), statistics.log_needed(ALPHA)) is None
+
+
+def test_what_cannot_be_reached_is_said() -> None:
+    said = text(plan(sweep("p", 3, [("nano", 1)])))
+    assert "if all agree, would make it safe (about $0.7" in said
+    assert "as things go none will" in said
+    known = [
+        trial("p", f"{n}", tier, calls=(call(None),)) for n in range(3) for tier in ("nano", "full")
+    ]
+    assert "29 more cases would decide (cost unknown)" in text(plan(known))
+
+
+def test_many_undecided_prompts_do_not_flood_the_screen() -> None:
+    said = text(plan([each for n in range(15) for each in sweep(f"t.py::p{n:02}", 2)]))
+    assert said.count("nano for p") == 10
+    assert "nano is undecided for 5 more prompts (p10, p11, p12 and 2 more)" in said
+
+
+def test_prompts_of_one_name_are_told_apart() -> None:
+    said = text(plan([*sweep("a.py::p", 2), *sweep("b.py::p", 2)]))
+    assert "nano for a.py::p is undecided" in said
