@@ -22,7 +22,7 @@ from _pytest.compat import NOTSET
 from pytest_tiers import concurrency, markers
 from pytest_tiers.cassettes.names import Test, name_in_module
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.markers import MARKER, TestSettings
+from pytest_tiers.markers import MARKER, MUST_PASS, TestSettings
 from pytest_tiers.records import LockEntry
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import Tier
@@ -53,7 +53,7 @@ class PlannedTrial:
     ``cases`` counts the prompt's cases, ``reachable`` maps a candidate to the number of prompts
     of this run that could become safe on it. ``left_out`` counts the prompt's cases that exist
     and were not selected, where that matters (for tiers.lock), ``locked`` is the prompt's entry
-    there if this is its tier.
+    there if this is its tier; ``must_pass``: a candidate that misses it is ruled out.
     """
 
     prompt: str
@@ -68,6 +68,7 @@ class PlannedTrial:
     cases: int = 0
     reachable: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
+    must_pass: bool = False
     locked: LockEntry | None = None
 
     @property
@@ -239,6 +240,7 @@ class Collection:
                 path=item.path,
                 settings=settings[function],
                 uses_tier_fixture=_uses_tier(item),
+                must_pass=item.get_closest_marker(MUST_PASS) is not None,
             )
             if trial.settings.concurrent:
                 self._check_concurrent(item, trial)
@@ -375,6 +377,12 @@ def existing_cases(items: Iterable[pytest.Item]) -> dict[Test, frozenset[str] | 
         elif cases is not None:
             cases.add(case)
     return {test: None if cases is None else frozenset(cases) for test, cases in found.items()}
+
+
+def case_parameters(item: Any) -> Mapping[str, Any]:
+    """The values that make an item's case what it is, without its tier and sample."""
+    params = item.callspec.params
+    return {name: value for name, value in params.items() if name != PARAMETER}
 
 
 def is_trial(item: object) -> bool:

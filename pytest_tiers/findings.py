@@ -104,6 +104,20 @@ class SiteStats:
 
 
 @dataclass(frozen=True, slots=True)
+class RuledOut:
+    """Why a candidate is no choice for a prompt.
+
+    ``must-pass``: it misses ``cases`` that must pass; ``reverted``: somebody went back from it,
+    for a ``reason``, on a day.
+    """
+
+    kind: Literal["must-pass", "reverted"]
+    cases: tuple[str, ...] = ()
+    reason: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSummary:
     """One prompt: its numbers per tier, its comparisons, and what to do.
 
@@ -131,6 +145,7 @@ class PromptSummary:
     max_cost_per_1000: Decimal | None = None
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
     sites: tuple[SiteStats, ...] = ()
+    ruled_out: dict[str, RuledOut] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +214,13 @@ class LockChange:
     """What became of a prompt's entry in tiers.lock.
 
     ``adopted``: a tier that is new for the prompt; ``renewed``: new evidence for the same tier;
-    ``kept``: something stood in the way, and ``why`` says what. ``after`` is None where nothing
+    ``carried``: the prompt changed and passes, so its older evidence is carried over; ``kept``:
+    something stood in the way, and ``why`` says what. ``after`` is None where nothing
     is written, ``before`` where there was no entry.
     """
 
     prompt: str
-    kind: Literal["adopted", "renewed", "kept"]
+    kind: Literal["adopted", "renewed", "carried", "kept"]
     before: LockEntry | None
     after: LockEntry | None = None
     why: str = ""
@@ -212,7 +228,15 @@ class LockChange:
 
 #: Why a run fails, or what it warns of; see docs/ci.md.
 GateKind = Literal[
-    "missed", "stale", "cost", "other-model", "cost-changed", "no-test", "old", "new-model"
+    "missed",
+    "stale",
+    "cost",
+    "other-model",
+    "cost-changed",
+    "no-test",
+    "old",
+    "new-model",
+    "changed",
 ]
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 
 from pytest_tiers.findings import Gate, GateReason, PromptSummary, RunSummary
+from pytest_tiers.fingerprints import fingerprint
 from pytest_tiers.model_names import is_another
 from pytest_tiers.records import LockEntry, Trial
 
@@ -42,7 +43,7 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
         if entry is not None:
             asking = list(_asking_another(entry, trials[prompt.id]))
             (failures if summary.settings.strict_lock else warnings).extend(asking)
-            warnings += _changed(summary, prompt, entry)
+            warnings += _changed(summary, prompt, own, entry)
     if existing is not None:
         warnings += [
             GateReason("no-test", entry.prompt, entry.tier)
@@ -121,7 +122,9 @@ def _asking_another(entry: LockEntry, trials: Iterable[Trial]) -> Iterator[GateR
         )
 
 
-def _changed(summary: RunSummary, prompt: PromptSummary, entry: LockEntry) -> Iterator[GateReason]:
+def _changed(
+    summary: RunSummary, prompt: PromptSummary, trials: list[Trial], entry: LockEntry
+) -> Iterator[GateReason]:
     """What is different from when the tier was locked, through nobody's fault."""
     stats = prompt.tiers.get(entry.tier)
     now, before = stats.cost_per_1000 if stats else None, entry.usd_per_1000
@@ -130,6 +133,10 @@ def _changed(summary: RunSummary, prompt: PromptSummary, entry: LockEntry) -> It
     models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
     if models.get(entry.tier, entry.model) != entry.model:
         yield GateReason("new-model", prompt.id, entry.tier, entry.model)
+    is_stale = any(trial.stale for trial in trials)
+    asks = fingerprint(trial.request_parts for trial in trials)
+    if entry.holds_for.differs(asks) and not is_stale:
+        yield GateReason("changed", prompt.id, entry.tier, date=entry.date)
     age = date.fromisoformat(summary.created[:10]) - date.fromisoformat(entry.date)
     if summary.settings.max_age is not None and age.days > summary.settings.max_age:
         yield GateReason("old", prompt.id, entry.tier, date=entry.date)

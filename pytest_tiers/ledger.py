@@ -128,6 +128,7 @@ class Ledger:
             return
         self.summary = replace(summary, locked=self._settings.locked)
         self._fail_for_what_was_learnt_late(session)
+        self._remember()
         self._update_lock(session)
         self._judge_gate(session)
         self._write_reports(session, self.summary)
@@ -185,6 +186,16 @@ class Ledger:
         if late and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _remember(self) -> None:
+        """Keep what this comparison found, for ``pytest-tiers accept``."""
+        cache = getattr(self._config, "cache", None)
+        if cache is None or not self._settings.comparison or self.summary is None:
+            return
+        from pytest_tiers.lock.remembered import remember
+
+        with contextlib.suppress(OSError):
+            remember(self.summary, cache.mkdir("tiers"))
+
     def _update_lock(self, session: pytest.Session) -> None:
         """Write what the run proved into tiers.lock, if that was asked for."""
         path = self._settings.lock_file
@@ -198,7 +209,7 @@ class Ledger:
         from pytest_tiers.lock.writing import update
 
         try:
-            locked = read(path)
+            locked = read(path).prompts
             changes = decide(self.summary, locked, skipped=self._skipped)
             adopted = {change.prompt: change.after for change in changes if change.after}
             update(path, adopted.values())

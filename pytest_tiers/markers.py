@@ -15,6 +15,13 @@ from pytest_tiers.settings import PromptSettings, Settings
 
 MARKER = "tiers"
 
+#: Marks a case that no tier may miss.
+MUST_PASS = "must_pass"
+
+MUST_PASS_DESCRIPTION = (
+    "must_pass: a tier that misses this case is ruled out for its prompt (pytest-tiers)"
+)
+
 DESCRIPTION = (
     "tiers(*names, samples=, margin=, min_pass_rate=, prompt=, monthly_runs=, "
     "max_cost_per_1000=, concurrent=): run this test on every tier of the ladder; names restrict "

@@ -106,7 +106,8 @@ def read_settings(config: pytest.Config) -> Settings:
     file = read(configuration_folder(config.inipath, config.rootpath))
     option = config.option
     lock_file = (file.path.parent if file.path else config.rootpath) / LOCK_FILE
-    locked = read_lock(lock_file)
+    lock = read_lock(lock_file)
+    locked = lock.prompts
     named = option.tiers
     if named is None and option.tiers_plan:
         named = _ladder_of(file, "plan")
@@ -149,6 +150,7 @@ def read_settings(config: pytest.Config) -> Settings:
         prune=_prune(option.tiers_prune),
         by="prompt" if option.tiers_plan else _by(option.tiers_by),
         locked=locked,
+        reverts=lock.reverts,
         lock_file=lock_file,
         update_lock=option.tiers_update_lock,
         gate=_gate(option.tiers_gate, lock_file),

@@ -37,6 +37,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", markers.DESCRIPTION)
+    config.addinivalue_line("markers", markers.MUST_PASS_DESCRIPTION)
     try:
         # A conftest that loads us comes after the hook that makes the placeholder.
         placeholder = config.stash.setdefault(PLACEHOLDER, PlaceholderKey())

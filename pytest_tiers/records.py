@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
@@ -143,6 +144,35 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestParts:
+    """Hashes of what a trial asked: of the ``lines`` of its prompts, without the case's data, of
+    the ``schema`` of the answer (None: free text) and of the other ``parameters``.
+    """
+
+    lines: tuple[str, ...]
+    schema: str | None
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What all cases of a prompt ask alike, as hashes; None where that is unknown or nothing."""
+
+    request: str | None = None
+    schema: str | None = None
+    parameters: str | None = None
+
+    def differs(self, other: Fingerprint) -> bool:
+        """Whether the prompt has changed, as far as both sides are known."""
+        pairs = (
+            (self.request, other.request),
+            (self.schema, other.schema),
+            (self.parameters, other.parameters),
+        )
+        return any(one and now and one != now for one, now in pairs)
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One case of a prompt on one tier, once: one pytest item.
 
@@ -186,6 +216,7 @@ class Trial:
     expects_call: bool = False
     file: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    request_parts: RequestParts | None = None
 
     @property
     def counts(self) -> bool:
@@ -234,6 +265,7 @@ class Trial:
         plain["calls"] = [call.to_builtins() for call in self.calls]
         plain["settings"] = dict(self.settings)
         plain["settled"] = [asdict(each) for each in self.settled]
+        plain["request_parts"] = self.request_parts and asdict(self.request_parts)
         return plain
 
     @classmethod
@@ -241,7 +273,11 @@ class Trial:
         """The trial that `to_builtins` wrote."""
         calls = tuple(map(Call.from_builtins, plain["calls"]))
         settled = tuple(Agreement(**each) for each in plain["settled"])
-        return cls(**{**plain, "calls": calls, "settled": settled})
+        fields = {**plain, "calls": calls, "settled": settled}
+        if (parts := fields.get("request_parts")) is not None:
+            lines = tuple(map(sys.intern, parts["lines"]))
+            fields["request_parts"] = RequestParts(**{**parts, "lines": lines})
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +289,10 @@ class LockEntry:
     is the day of the evidence (ISO 8601, UTC). ``pass_rate`` and ``replaces_pass_rate`` are means
     over cases, ``pass_rate_at_least`` the former's lower bound, ``largest_drop`` the largest
     plausible drop, ``log_evidence`` the natural log of its e-value. ``known_misses`` are the cases
-    that missed when locked, each with the samples that did.
+    that missed when locked, each with the samples that did. ``holds_for`` tells whether the prompt
+    has changed since; ``changed_on`` is the day on which it had and was recorded anew, so that the
+    evidence is from before the change. ``accepted`` is why somebody took the tier without proof,
+    on the day ``accepted_on``.
     """
 
     prompt: str
@@ -276,7 +315,33 @@ class LockEntry:
     usd_per_1000: Decimal | None = None
     replaces_usd_per_1000: Decimal | None = None
     known_misses: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    holds_for: Fingerprint = field(default_factory=Fingerprint)
+    changed_on: str | None = None
+    accepted: str | None = None
+    accepted_on: str | None = None
 
     def knows_miss(self, case: str, sample: int) -> bool:
         """Whether the case missed in this sample when the entry was written."""
         return sample in self.known_misses.get(case, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """Somebody went back from a tier: it is not proposed again until its model or the prompt
+    changes. ``date`` is a day (ISO 8601, UTC).
+    """
+
+    prompt: str
+    tier: str
+    model: str
+    reason: str
+    date: str
+    holds_for: Fingerprint = field(default_factory=Fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What tiers.lock says: the locked prompts by id, and the tiers gone back from, in order."""
+
+    prompts: Mapping[str, LockEntry] = field(default_factory=dict)
+    reverts: tuple[Revert, ...] = ()

@@ -25,10 +25,11 @@ from pytest_tiers.cassettes.tape import Ahead, Tape, TapeLabel
 from pytest_tiers.cassettes.transports import patched
 from pytest_tiers.census import Census
 from pytest_tiers.clients import CLIENTS
-from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey
+from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey, case_parameters
 from pytest_tiers.comparing.calls import Counsel, Place
 from pytest_tiers.comparing.desk import Desk, Settled
 from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
+from pytest_tiers.fingerprints import request_parts
 from pytest_tiers.fixtures import ACTIVE
 from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
 from pytest_tiers.override.active import ActiveTrial, CallRules, Lead
@@ -38,7 +39,7 @@ from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
 from pytest_tiers.override.sites import SiteFinder
-from pytest_tiers.records import Trial, sendable
+from pytest_tiers.records import RequestParts, Trial, sendable
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import NO_CALL
 
@@ -88,6 +89,7 @@ class Runner:
             replaces=settings.replaces,
             sites=SiteFinder(config.rootpath, self._is_test_file),
             till=till,
+            keeps_requests=settings.keeps_requests,
         )
         self._fan_out = FanOut(till)
         self._fans_out = fans_out and settings.comparison and settings.record != "none"
@@ -402,8 +404,19 @@ class Runner:
                 "cases": planned.cases,
                 "reachable": planned.reachable,
                 "left_out": planned.left_out,
+                "must_pass": planned.must_pass,
             },
+            request_parts=self._request_parts(item, active),
         )
+
+    def _request_parts(self, item: pytest.Item, active: ActiveTrial) -> RequestParts | None:
+        """What tells whether the prompt has changed, where that matters."""
+        bodies, active.asked = active.asked, []
+        if not bodies:
+            return None
+        tier = active.tier
+        changes = [dict(tier.params), list(tier.drop_params), dict(tier.rename_params)]
+        return request_parts(bodies, case_parameters(item), {"tier": changes})
 
     def _evidence(
         self, item: pytest.Item, active: ActiveTrial, call: pytest.CallInfo[Any]

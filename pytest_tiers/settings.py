@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pytest_tiers.records import LockEntry
+from pytest_tiers.records import LockEntry, Revert
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 
 RecordMode = Literal["none", "once", "new_episodes", "all"]
@@ -92,9 +92,10 @@ class Settings:
     model of ``tier.model`` on `CURRENT`. ``on_command_line`` names what the command line said: it
     wins over a prompt's own settings. ``wrappers`` are patterns of functions that only pass calls
     on, as ``app/llm.py:chat``; None: found from who calls whom. ``locked`` is what ``lock_file``
-    says of each prompt, and ``update_lock`` whether that file is to be written. ``strict_lock``:
-    code that asks for another model than the lock says fails the run. ``max_age`` is after how
-    many days evidence is old. ``plan`` is the mode of the run that is only planned, None for a run.
+    says of each prompt, ``reverts`` the tiers that were gone back from, and ``update_lock``
+    whether that file is to be written. ``strict_lock``: code that asks for another model than the
+    lock says fails the run. ``max_age`` is after how many days evidence is old. ``plan`` is the
+    mode of the run that is only planned, None for a run.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -123,6 +124,7 @@ class Settings:
     wrappers: tuple[str, ...] | None = None
     by: By = "prompt"
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
+    reverts: tuple[Revert, ...] = ()
     lock_file: Path | None = None
     update_lock: bool = False
     gate: GateMode = "off"
@@ -130,6 +132,11 @@ class Settings:
     max_age: int | None = None
     judge: Judge | None = None
     embeddings: Embeddings | None = None
+
+    @property
+    def keeps_requests(self) -> bool:
+        """Whether it matters what prompts ask, for tiers.lock."""
+        return self.update_lock or bool(self.locked or self.reverts) or self.comparison
 
     @property
     def alpha(self) -> float:

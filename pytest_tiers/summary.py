@@ -25,6 +25,7 @@ from pytest_tiers.findings import (
 from pytest_tiers.model_names import is_another
 from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import Call, Trial
+from pytest_tiers.ruled_out import ruled_out
 from pytest_tiers.savings import total_savings
 from pytest_tiers.scores import is_scored, mean_score
 from pytest_tiers.settings import Settings
@@ -248,6 +249,10 @@ def _summarise_prompt(
     names = [name for name in settings.ladder.names if by_tier[name]]
     others = sorted(set(by_tier) - set(settings.ladder.names))
     scored = is_scored(trials)
+    reverts = [revert for revert in settings.reverts if revert.prompt == prompt]
+    models = {tier.name: tier.model for tier in settings.ladder.tiers}
+    found = ruled_out(trials, reverts, models)
+    out = {name: found[name] for name in comparisons if name in found}
     return PromptSummary(
         id=prompt,
         cases=len({trial.case for trial in trials}),
@@ -269,7 +274,8 @@ def _summarise_prompt(
         savings={name: pair.saving for name, pair in paired.items()},
         as_is_calls=len(as_is),
         as_is_cost_usd=call_totals.cost(as_is),
-        recommended=_recommended(comparisons, paired),
+        recommended=_recommended(comparisons, paired, out),
+        ruled_out=out,
         notice=None if verdicts.calls_a_model(trials) else NO_MODEL,
         disagreements=disagreements(trials, flagship, settings.alpha) if comparisons else {},
         sites=site_stats(by_tier[flagship] or trials),
@@ -336,13 +342,18 @@ def _run_cost(trial: Trial) -> Decimal | None:
 
 
 def _recommended(
-    comparisons: Mapping[str, Comparison], paired: Mapping[str, _PairedCosts]
+    comparisons: Mapping[str, Comparison],
+    paired: Mapping[str, _PairedCosts],
+    ruled_out: Collection[str],
 ) -> str | None:
     """The cheapest safe candidate that costs less than the flagship."""
     cheaper = [
         (ratio, name)
         for name, comparison in comparisons.items()
-        if comparison.verdict == "safe" and (ratio := paired[name].ratio) is not None and ratio < 1
+        if name not in ruled_out
+        and comparison.verdict == "safe"
+        and (ratio := paired[name].ratio) is not None
+        and ratio < 1
     ]
     return min(cheaper, key=itemgetter(0))[1] if cheaper else None
 

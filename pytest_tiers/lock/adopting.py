@@ -11,6 +11,7 @@ from decimal import Context, Decimal
 from pytest_tiers import statistics
 from pytest_tiers.cassettes.format import FORMAT
 from pytest_tiers.findings import LockChange, PromptSummary, RunSummary
+from pytest_tiers.fingerprints import fingerprint
 from pytest_tiers.records import LockEntry, Trial
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.verdicts import Comparison
@@ -89,7 +90,7 @@ def _decide(
 ) -> LockChange | None:
     tier = prompt.recommended
     if tier is None or summary.settings.ladder[tier].is_current:
-        return _not_safe_anew(prompt, before)
+        return _not_safe_anew(summary, prompt, trials, before, skipped)
 
     def keep(why: str) -> LockChange:
         return LockChange(prompt.id, "kept", before, why=why)
@@ -102,7 +103,7 @@ def _decide(
             f"{tier} is safe for this selection, not among all locked prompts; compare the whole "
             "suite, or add cases"
         )
-    entry = _entry(summary, prompt, trials, comparison)
+    entry = entry_of(summary, prompt, trials, comparison)
     if before is not None and before.tier != tier and not _is_cheaper(prompt, entry, before):
         return keep(
             f"{before.tier} stays locked: {tier} is safe and not known to be cheaper than it"
@@ -114,7 +115,13 @@ def _decide(
     return LockChange(prompt.id, "renewed", before, entry)
 
 
-def _not_safe_anew(prompt: PromptSummary, before: LockEntry | None) -> LockChange | None:
+def _not_safe_anew(
+    summary: RunSummary,
+    prompt: PromptSummary,
+    trials: list[Trial],
+    before: LockEntry | None,
+    skipped: Collection[str],
+) -> LockChange | None:
     """What to say of a prompt for which no candidate is recommended."""
     if before is None:
         missing = max((each.missing_trials for each in prompt.comparisons.values()), default=0)
@@ -122,14 +129,27 @@ def _not_safe_anew(prompt: PromptSummary, before: LockEntry | None) -> LockChang
         why = f"nothing is adopted: the comparison is incomplete ({gap})"
         return LockChange(prompt.id, "kept", None, why=why) if missing else None
     comparison = prompt.comparisons.get(before.tier)
-    if comparison is None or comparison.verdict == "safe":
+    if comparison is None or comparison.verdict == "safe" or before.accepted is not None:
         return None
+    own = [trial for trial in trials if trial.tier == before.tier]
+    now = fingerprint(trial.request_parts for trial in own)
+    if (
+        before.holds_for.differs(now)
+        and _gap(trials, comparison, skipped) is None
+        and all(_passes_as_before(trial, before) for trial in own)
+    ):
+        after = replace(before, holds_for=now, changed_on=summary.created[:10])
+        return LockChange(prompt.id, "carried", before, after)
     return LockChange(
         prompt.id,
         "kept",
         before,
         why=f"{before.tier} stays locked on its old evidence: this run says {comparison.verdict}",
     )
+
+
+def _passes_as_before(trial: Trial, before: LockEntry) -> bool:
+    return trial.outcome == "passed" or before.knows_miss(trial.case, trial.sample)
 
 
 def _gap(trials: Iterable[Trial], comparison: Comparison, skipped: Collection[str]) -> str | None:
@@ -160,20 +180,26 @@ def _is_cheaper(prompt: PromptSummary, entry: LockEntry, before: LockEntry) -> b
     return old is not None and entry.usd_per_1000 is not None and entry.usd_per_1000 < old
 
 
-def _entry(
+def entry_of(
     summary: RunSummary,
     prompt: PromptSummary,
     trials: Iterable[Trial],
     comparison: Comparison,
 ) -> LockEntry:
+    """The entry that locks a prompt to a candidate, whatever its verdict.
+
+    ``trials`` are those of the prompt.
+    """
     settings = summary.settings
     stats, flagship = prompt.tiers[comparison.tier], prompt.tiers[comparison.flagship]
     rate, yardstick = stats.pass_rate, flagship.pass_rate
     misses: defaultdict[str, list[int]] = defaultdict(list)
     samples = set()
+    parts = []
     for trial in trials:
         if trial.tier == comparison.tier:
             samples.add(trial.sample)
+            parts.append(trial.request_parts)
             if trial.outcome != "passed":
                 misses[trial.case].append(trial.sample)
     return LockEntry(
@@ -196,6 +222,7 @@ def _entry(
         log_evidence=_down(comparison.log_evidence),
         usd_per_1000=_cost(stats.cost_per_1000),
         replaces_usd_per_1000=_cost(flagship.cost_per_1000),
+        holds_for=fingerprint(parts),
         known_misses={case: tuple(sorted(of_case)) for case, of_case in misses.items()},
     )
 

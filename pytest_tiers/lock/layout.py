@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from pytest_tiers.configuration import Place, check_tier_name
-from pytest_tiers.records import LockEntry
+from pytest_tiers.records import Fingerprint, LockEntry, Revert
 from pytest_tiers.reports.numbers import plain
 
 #: The file's name, beside the pyproject.toml with our table, else in pytest's rootdir.
@@ -26,6 +26,10 @@ def as_table(entry: LockEntry) -> Table:
     return {
         **_said(entry, _PROMPT),
         "evidence": _said(entry, _EVIDENCE),
+        "holds_for": _said(entry.holds_for, _HOLDS_FOR),
+        "accepted": {}
+        if entry.accepted is None
+        else {"reason": entry.accepted, "date": _as_toml("date", entry.accepted_on)},
         "known_misses": {
             case: list(samples) for case, samples in sorted(entry.known_misses.items())
         },
@@ -35,16 +39,49 @@ def as_table(entry: LockEntry) -> Table:
 def from_table(at: Place, prompt: str, value: Any) -> LockEntry:
     """The entry that `as_table` made. Raises ConfigurationError naming the key."""
     table = at.table(value)
-    at.known_keys(table, (*_PROMPT, "evidence", "known_misses"))
+    at.known_keys(table, (*_PROMPT, "evidence", "holds_for", "accepted", "known_misses"))
     evidence = at.key("evidence").table(table.get("evidence", {}))
     at.key("evidence").known_keys(evidence, _EVIDENCE)
     misses = at.key("known_misses").table(table.get("known_misses", {}))
+    accepted = _accepted(at.key("accepted"), table.get("accepted", {}))
     return LockEntry(
         prompt=prompt,
+        holds_for=_fingerprint(at.key("holds_for"), table.get("holds_for", {})),
+        accepted=accepted.get("reason"),
+        accepted_on=accepted.get("date"),
         known_misses={case: _samples(at.key("known_misses"), misses[case]) for case in misses},
         **_checked(at, table, _PROMPT),
         **_checked(at.key("evidence"), evidence, _EVIDENCE),
     )
+
+
+def revert_as_table(revert: Revert) -> Table:
+    """What to remember of a tier that was gone back from, as TOML values."""
+    return {**_said(revert, _REVERT), "holds_for": _said(revert.holds_for, _HOLDS_FOR)}
+
+
+def revert_from_table(at: Place, prompt: str, tier: str, value: Any) -> Revert:
+    """The revert that `revert_as_table` made. Raises ConfigurationError naming the key."""
+    table = at.table(value)
+    at.known_keys(table, (*_REVERT, "holds_for"))
+    return Revert(
+        prompt=prompt,
+        tier=check_tier_name(at, tier),
+        holds_for=_fingerprint(at.key("holds_for"), table.get("holds_for", {})),
+        **_checked(at, table, _REVERT),
+    )
+
+
+def _fingerprint(at: Place, value: Any) -> Fingerprint:
+    table = at.table(value)
+    at.known_keys(table, _HOLDS_FOR)
+    return Fingerprint(**_checked(at, table, _HOLDS_FOR))
+
+
+def _accepted(at: Place, value: Any) -> Table:
+    table = at.table(value)
+    at.known_keys(table, _ACCEPTED)
+    return _checked(at, table, _ACCEPTED) if table else {}
 
 
 def _checked(at: Place, table: Mapping[str, Any], keys: Mapping[str, _Check]) -> Table:
@@ -54,7 +91,7 @@ def _checked(at: Place, table: Mapping[str, Any], keys: Mapping[str, _Check]) ->
     return {name: keys[name](at.key(name), table[name]) for name in keys if name in table}
 
 
-def _said(entry: LockEntry, keys: Mapping[str, _Check]) -> Table:
+def _said(entry: LockEntry | Revert | Fingerprint, keys: Mapping[str, _Check]) -> Table:
     values = ((name, getattr(entry, name)) for name in keys)
     return {name: _as_toml(name, value) for name, value in values if value is not None}
 
@@ -62,7 +99,7 @@ def _said(entry: LockEntry, keys: Mapping[str, _Check]) -> Table:
 def _as_toml(name: str, value: Any) -> Any:
     if isinstance(value, Decimal):
         return plain(value)
-    return datetime.date.fromisoformat(value) if name == "date" else value
+    return datetime.date.fromisoformat(value) if name in ("date", "changed_on") else value
 
 
 _Check = Callable[[Place, Any], Any]
@@ -124,7 +161,21 @@ _EVIDENCE: Mapping[str, _Check] = {
     "confidence": Place.fraction,
     "log_evidence": _number,
     "cassette_format": Place.count,
+    "changed_on": _date,
 }
+
+#: Those of its ``holds_for``.
+_HOLDS_FOR: Mapping[str, _Check] = {
+    "request": Place.text,
+    "schema": Place.text,
+    "parameters": Place.text,
+}
+
+#: Those of its ``accepted``.
+_ACCEPTED: Mapping[str, _Check] = {"reason": Place.text, "date": _date}
+
+#: Those of a revert.
+_REVERT: Mapping[str, _Check] = {"model": Place.text, "reason": Place.text, "date": _date}
 
 _MAY_BE_UNKNOWN = frozenset(
     {
@@ -136,5 +187,7 @@ _MAY_BE_UNKNOWN = frozenset(
         "replaces_pass_rate",
         "largest_drop",
         "log_evidence",
+        "changed_on",
+        *_HOLDS_FOR,
     }
 )

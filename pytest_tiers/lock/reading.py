@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_tiers.configuration import Place
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.lock.layout import VERSION, from_table
-from pytest_tiers.records import LockEntry
+from pytest_tiers.lock.layout import VERSION, from_table, revert_from_table
+from pytest_tiers.records import Lock
 
 #: A line that git writes where two branches changed the same place.
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
-def read(path: Path) -> Mapping[str, LockEntry]:
-    """The entries of a lock file by prompt; none where there is no file.
+def read(path: Path) -> Lock:
+    """What a lock file says; nothing where there is no file.
 
     Raises ConfigurationError naming file and line where it cannot be used.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return {}
+        return Lock()
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}).") from error
     try:
-        return entries(path, raw.decode())
+        return parse(path, raw.decode())
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigurationError(f"{path} line {line}: not UTF-8; restore the file.") from error
 
 
-def entries(path: Path, text: str) -> Mapping[str, LockEntry]:
-    """The entries in the text of a lock file. Raises ConfigurationError naming file and line."""
+def parse(path: Path, text: str) -> Lock:
+    """What the text of a lock file says. Raises ConfigurationError naming file and line."""
     import tomllib
 
     for number, line in enumerate(text.split("\n"), start=1):
@@ -50,19 +49,32 @@ def entries(path: Path, text: str) -> Mapping[str, LockEntry]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}. Mend or restore it.") from error
     top = _Line(str(path), "tiers.lock", text, ())
-    top.known_keys(document, ("version", "prompts"))
+    top.known_keys(document, ("version", "prompts", "reverted"))
     if document.get("version") != VERSION:
         raise top.key("version").wrong(
             f"expected {VERSION}, got {document.get('version')!r}. Use the pytest-tiers that "
             "wrote it, or a newer one."
         )
     prompts = top.key("prompts").table(document.get("prompts", {}))
-    return {
-        prompt: from_table(
-            _Line(str(path), f'[prompts."{prompt}"]', text, (prompt,)), prompt, table
-        )
-        for prompt, table in sorted(prompts.items())
-    }
+    reverted = top.key("reverted").table(document.get("reverted", {}))
+    return Lock(
+        {
+            prompt: from_table(
+                _Line(str(path), f'[prompts."{prompt}"]', text, (prompt,)), prompt, table
+            )
+            for prompt, table in sorted(prompts.items())
+        },
+        tuple(
+            revert_from_table(
+                _Line(str(path), f'[reverted."{prompt}".{tier}]', text, ("reverted", prompt, tier)),
+                prompt,
+                tier,
+                table,
+            )
+            for prompt, tiers in sorted(reverted.items())
+            for tier, table in sorted(top.key("reverted").table(tiers).items())
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

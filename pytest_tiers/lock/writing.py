@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_tiers.cassettes.journal import write_atomically
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.lock.layout import VERSION, as_table
-from pytest_tiers.lock.reading import entries, header_of
-from pytest_tiers.records import LockEntry
+from pytest_tiers.lock.layout import VERSION, as_table, revert_as_table
+from pytest_tiers.lock.reading import header_of, parse
+from pytest_tiers.records import Lock, LockEntry, Revert
+
+#: A part of the file: ``prompts`` or ``reverted``, and the prompt.
+_Owner = tuple[str, str]
+_NOBODY: _Owner = ("", "")
 
 _PREAMBLE = f"""\
 # The tier each prompt runs on, and the evidence for it. Written by pytest --tiers-update-lock;
@@ -19,26 +23,51 @@ version = {VERSION}
 """
 
 
-def update(path: Path, changed: Iterable[LockEntry]) -> None:
-    """Write the changed entries over those of the same prompts, and leave all others alone.
+def update(
+    path: Path,
+    changed: Iterable[LockEntry] = (),
+    *,
+    removed: Collection[str] = (),
+    reverts: Iterable[Revert] = (),
+) -> None:
+    """Write the changed entries and the reverts over older ones, and leave all else alone.
 
-    Raises ConfigurationError where the file cannot be read, or not be edited entry by entry;
-    OSError where it cannot be written.
+    ``removed`` are the prompts that are not locked any more. Raises ConfigurationError where the
+    file cannot be read, or not be edited entry by entry; OSError where it cannot be written.
     """
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    after = updated(path, before, changed)
+    after = updated(path, before, changed, removed=removed, reverts=reverts)
     if after != before:
         write_atomically(path, after)
 
 
-def updated(path: Path, before: str, changed: Iterable[LockEntry]) -> str:
-    """The text of the file at ``path`` with the changed entries. Raises ConfigurationError."""
+def updated(
+    path: Path,
+    before: str,
+    changed: Iterable[LockEntry] = (),
+    *,
+    removed: Collection[str] = (),
+    reverts: Iterable[Revert] = (),
+) -> str:
+    """The text of the file at ``path`` after `update`. Raises ConfigurationError."""
     before = before or _PREAMBLE
-    wanted = {**entries(path, before), **{entry.prompt: entry for entry in changed}}
+    known = parse(path, before)
+    entries = {**known.prompts, **{entry.prompt: entry for entry in changed}}
+    entries = {prompt: entries[prompt] for prompt in entries if prompt not in removed}
+    gone = {(each.prompt, each.tier): each for each in (*known.reverts, *reverts)}
+    tables: dict[_Owner, Mapping[str, Any]] = {
+        ("prompts", prompt): as_table(entry) for prompt, entry in entries.items()
+    }
+    for prompt in {prompt for prompt, _ in gone}:
+        tables["reverted", prompt] = {
+            tier: revert_as_table(each)
+            for (of_prompt, tier), each in sorted(gone.items())
+            if of_prompt == prompt
+        }
     preamble, blocks = _blocks(before)
-    for entry in wanted.values():
-        blocks[entry.prompt] = _edited(blocks.get(entry.prompt, ""), entry)
-    after = "\n".join([preamble.rstrip("\n") + "\n", *(blocks[name] for name in sorted(blocks))])
+    edited = {owner: _edited(blocks.get(owner, ""), owner, tables[owner]) for owner in tables}
+    after = "\n".join([preamble.rstrip("\n") + "\n", *(edited[owner] for owner in sorted(edited))])
+    wanted = Lock(entries, tuple(gone[key] for key in sorted(gone)))
     if _is_lost(path, after, wanted):
         raise ConfigurationError(
             f'{path}: its entries are not in the form [prompts."..."], so it cannot be updated '
@@ -47,26 +76,26 @@ def updated(path: Path, before: str, changed: Iterable[LockEntry]) -> str:
     return after
 
 
-def _is_lost(path: Path, text: str, wanted: Mapping[str, LockEntry]) -> bool:
+def _is_lost(path: Path, text: str, wanted: Lock) -> bool:
     """Whether the text says anything else than it should."""
     try:
-        return entries(path, text) != wanted
+        return parse(path, text) != wanted
     except ConfigurationError:
         return True
 
 
-def _blocks(text: str) -> tuple[str, dict[str, str]]:
+def _blocks(text: str) -> tuple[str, dict[_Owner, str]]:
     """What stands before the first prompt, and each prompt's part of the file.
 
     A comment right above a header belongs to its prompt.
     """
-    owner = ""
-    parts: dict[str, list[str]] = {owner: []}
+    owner = _NOBODY
+    parts: dict[_Owner, list[str]] = {owner: []}
     above: list[str] = []
     for line in text.split("\n"):
         keys = header_of(line)
-        if keys[:1] == ("prompts",) and len(keys) > 1:
-            owner = keys[1]
+        if keys[:1] in (("prompts",), ("reverted",)) and len(keys) > 1:
+            owner = (keys[0], keys[1])
         elif line.lstrip().startswith("#"):
             above.append(line)
             continue
@@ -74,19 +103,20 @@ def _blocks(text: str) -> tuple[str, dict[str, str]]:
         above = []
     parts[owner] += above
     found = {name: "\n".join(lines).strip("\n") + "\n" for name, lines in parts.items()}
-    return found.pop(""), found
+    return found.pop(_NOBODY), found
 
 
-def _edited(block: str, entry: LockEntry) -> str:
-    """The prompt's part of the file, changed only where it says something else."""
+def _edited(block: str, owner: _Owner, wanted: Mapping[str, Any]) -> str:
+    """A prompt's part of the file, changed only where it says something else."""
     import tomlkit
 
     document = tomlkit.parse(block)
+    section, prompt = owner
     if not block:
-        prompts = document["prompts"] = tomlkit.table(is_super_table=True)
-        prompts[entry.prompt] = tomlkit.table()
-    table: Any = document["prompts"][entry.prompt]
-    _edit(table, as_table(entry))
+        sections = document[section] = tomlkit.table(is_super_table=True)
+        sections[prompt] = tomlkit.table(is_super_table=section == "reverted")
+    table: Any = document[section]
+    _edit(table[prompt], wanted)
     return tomlkit.dumps(document).strip("\n") + "\n"
 
 

@@ -24,6 +24,9 @@ from pytest_tiers.questions import question
 from pytest_tiers.records import Call
 from pytest_tiers.tiers import Tier
 
+#: Requests that are looked at to tell whether a prompt has changed.
+_MOST_ASKED = 20
+
 
 @dataclass(frozen=True, slots=True)
 class CallRules:
@@ -32,6 +35,7 @@ class CallRules:
     replaces: tuple[str, ...]
     sites: SiteFinder
     till: Till
+    keeps_requests: bool = False
 
 
 class Lead(Protocol):
@@ -59,6 +63,8 @@ class ActiveTrial:
         self.attempts = Attempts()
         #: The texts of all answers of models so far.
         self.said: list[str] = []
+        #: The bodies of the first requests for the tier, as the application wrote them.
+        self.asked: list[Mapping[str, Any]] = []
         self.last_answer: str | None = None
         #: The last request that got an answer or a refusal.
         self._last_asked: SentRequest | None = None
@@ -110,6 +116,8 @@ class ActiveTrial:
             callers=sites[1:],
             left_alone=left_alone,
         )
+        if left_alone is None and self.rules.keeps_requests and len(self.asked) < _MOST_ASKED:
+            self.asked.append(body)
         lead = self._first_call(request, sender) if left_alone is None else None
         charge = Charge(self.rules.till, self.tier, self.prompt, sent, call)
         exchange = self.tape.begin(sent, ModelCall(self, sent, charge, lead))

@@ -54,6 +54,11 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
             return "tiers.lock names it, and there is no such test. Rename or delete the entry."
         case "old":
             return f"its evidence is of {reason.date}: {_decide_anew(summary, reason)}."
+        case "changed":
+            return (
+                "its prompt, schema or parameters changed since it was locked, so its evidence is "
+                f"from before the change: {_decide_anew(summary, reason)}."
+            )
         case "new-model":
             models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
             return (

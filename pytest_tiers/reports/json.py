@@ -155,6 +155,7 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "recommended": prompt.recommended,
         "locked": None if locked is None else _locked(locked),
         "notice": prompt.notice,
+        "ruled_out": {tier: asdict(why) for tier, why in prompt.ruled_out.items()},
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
         "sites": [_site(site) for site in prompt.sites],
     }
@@ -224,6 +225,10 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
         "log_evidence": entry.log_evidence,
         "usd_per_1000": _money(entry.usd_per_1000),
         "replaces_usd_per_1000": _money(entry.replaces_usd_per_1000),
+        "holds_for": asdict(entry.holds_for),
+        "changed_on": entry.changed_on,
+        "accepted": entry.accepted,
+        "accepted_on": entry.accepted_on,
         "known_misses": {case: list(samples) for case, samples in entry.known_misses.items()},
     }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_tiers.findings import LockChange, RunSummary
+from pytest_tiers.findings import LockChange, RuledOut, RunSummary
 from pytest_tiers.records import LockEntry
 from pytest_tiers.reports.numbers import count, money, percent, points_at_most
-from pytest_tiers.reports.text import one_line
+from pytest_tiers.reports.table import by_id
+from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.words import short_names
 
 
@@ -26,6 +27,44 @@ def lock_sentences(summary: RunSummary) -> Iterator[str]:
         yield f"tiers.lock: nothing changed, {locked} locked."
 
 
+def accepted_sentence(summary: RunSummary) -> str | None:
+    """What was accepted without proof, with its bound and saving; None where nothing was."""
+    entries = [entry for entry in summary.locked.values() if entry.accepted is not None]
+    if not entries:
+        return None
+    monthly = {prompt.id: prompt.monthly_runs for prompt in summary.prompts}
+    shown = listed(_accepted(entry, monthly.get(entry.prompt)) for entry in entries)
+    return f"Accepted without proof: {shown}."
+
+
+def _accepted(entry: LockEntry, monthly_runs: int | None) -> str:
+    drop = "unknown" if entry.largest_drop is None else points_at_most(entry.largest_drop)
+    text = f"{one_line(entry.prompt)} on {entry.tier} ({entry.verdict}, at most {drop} worse"
+    if entry.usd_per_1000 is not None and entry.replaces_usd_per_1000 is not None:
+        saving = entry.replaces_usd_per_1000 - entry.usd_per_1000
+        text += f", saves {money(saving)} per 1,000 runs"
+        if monthly_runs:
+            text += f", {money(saving * monthly_runs / 1000)} a month"
+    return f"{text})"
+
+
+def ruled_out_sentences(summary: RunSummary) -> Iterator[str]:
+    """Each candidate that is no choice, whatever its pass rate, with the reason."""
+    names = short_names(summary)
+    for prompt in by_id(summary):
+        for tier, why in prompt.ruled_out.items():
+            yield f"{tier} for {names[prompt.id]} is ruled out: {_ruled_out(why)}"
+
+
+def _ruled_out(why: RuledOut) -> str:
+    if why.kind == "must-pass":
+        return f"it misses what must pass ({listed(map(one_line, why.cases))})"
+    return (
+        f'reverted on {why.date} ("{one_line(why.reason)}"); it is proposed again when its model '
+        "or the prompt changes"
+    )
+
+
 def _entries(number: int) -> str:
     return "1 entry" if number == 1 else f"{number:,} entries"
 
@@ -33,6 +72,11 @@ def _entries(number: int) -> str:
 def _changed(name: str, change: LockChange) -> str:
     if change.after is None:
         return f"{name}: {change.why}."
+    if change.kind == "carried":
+        return (
+            f"{name}: {change.after.tier} stays; the prompt changed and passes, evidence: from "
+            "before the change."
+        )
     if change.kind == "renewed":
         return f"{name}: {change.after.tier} has new evidence: {_evidence(change.after)}."
     came_from = change.before.tier if change.before else change.after.replaces

@@ -12,7 +12,7 @@ from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.gates import gate_sentences, warning_sentences
 from pytest_tiers.reports.judging import judge_sentences
-from pytest_tiers.reports.locks import lock_sentences
+from pytest_tiers.reports.locks import accepted_sentence, lock_sentences, ruled_out_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.sites import site_sentences
@@ -69,6 +69,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _table(judged, width),
             _bullets(_findings(judged), width),
             _bullets(by_site, width),
+            _bullets(ruled_out_sentences(summary), width),
             _differences(judged, width) if verbosity > 0 else [],
             _totals(summary, width),
             _bullets(trouble_sentences(summary), width, _RED),
@@ -161,6 +162,7 @@ def _apart(blocks: Iterable[Iterable[Line]]) -> Iterator[Line]:
 
 def _everyday(summary: RunSummary, width: int) -> Iterator[Line]:
     yield from _prose(everyday_sentence(summary), width)
+    yield from _prose(accepted_sentence(summary), width)
     yield from _prose(sites_sentence(summary), width)
     for sentence in unpriced_sentences(summary):
         yield from _prose(sentence, width)
@@ -287,6 +289,7 @@ def _totals(summary: RunSummary, width: int) -> Iterator[Line]:
         *money_sentences(summary),
     ):
         yield from _prose(sentence, width)
+    yield from _prose(accepted_sentence(summary), width)
     yield from _prose(sites_sentence(summary), width)
 
 

@@ -49,7 +49,7 @@ def suite(project: pytest.Pytester) -> pytest.Pytester:
 @pytest.fixture
 def locked(suite: pytest.Pytester) -> Callable[[], Mapping[str, LockEntry]]:
     """Reads the project's lock file."""
-    return lambda: read(Path(suite.path, "tiers.lock"))
+    return lambda: read(Path(suite.path, "tiers.lock")).prompts
 
 
 def text_of(result: pytest.RunResult) -> str:
@@ -201,7 +201,7 @@ def test_an_incomplete_comparison_locks_nothing(
     (suite.path / "test_zz.py").write_text("def test_fails(): assert False\n")
     result = suite.runpytest(*UPDATE, *args)
     assert why in text_of(result) or "did not come to its end" in text_of(result)
-    assert PROMPT not in read(Path(suite.path, "tiers.lock"))
+    assert PROMPT not in read(Path(suite.path, "tiers.lock")).prompts
     if args == ("--maxfail=1",):
         assert "tiers.lock is left as it is: the run did not come to its end" in text_of(result)
 

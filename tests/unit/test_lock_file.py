@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.lock.reading import entries, read
+from pytest_tiers.lock.reading import parse, read
 from pytest_tiers.lock.writing import update, updated
-from pytest_tiers.records import LockEntry
+from pytest_tiers.records import Fingerprint, Lock, LockEntry, Revert
 
 ENTRY = LockEntry(
     prompt="tests/test_a.py::test_a",
@@ -36,6 +36,10 @@ ENTRY = LockEntry(
     usd_per_1000=Decimal("0.00001234"),
     replaces_usd_per_1000=Decimal("0.63"),
     known_misses={"late": (1, 2)},
+    holds_for=Fingerprint("0123456789ab", None, "ab"),
+    changed_on="2026-12-01",
+    accepted="because",
+    accepted_on="2026-12-02",
 )
 OTHER = replace(ENTRY, prompt="tests/test_b.py::test_b", known_misses={})
 
@@ -65,14 +69,28 @@ def lock(tmp_path: Path) -> Path:
 
 
 def test_no_file_locks_nothing(lock: Path) -> None:
-    assert read(lock) == {}
+    assert read(lock) == Lock()
 
 
 def test_what_is_written_is_read(lock: Path) -> None:
     update(lock, [OTHER, ENTRY])
-    assert read(lock) == {ENTRY.prompt: ENTRY, OTHER.prompt: OTHER}
-    assert list(read(lock)) == [ENTRY.prompt, OTHER.prompt]
+    assert read(lock).prompts == {ENTRY.prompt: ENTRY, OTHER.prompt: OTHER}
+    assert list(read(lock).prompts) == [ENTRY.prompt, OTHER.prompt]
     assert "0.00001234" in lock.read_text()
+
+
+def test_a_revert_stands_beside_the_prompts(lock: Path) -> None:
+    nano = Revert(ENTRY.prompt, "nano", "m", "too rude", "2026-11-25", Fingerprint("a"))
+    mini = Revert(ENTRY.prompt, "mini", "m", "too slow", "2026-11-26")
+    update(lock, [ENTRY, OTHER])
+    update(lock, removed=[ENTRY.prompt], reverts=[nano])
+    update(lock, reverts=[mini])
+    assert read(lock) == Lock({OTHER.prompt: OTHER}, (mini, nano))
+    text = lock.read_text().replace("[reverted.", "# Ask Ada.\n[reverted.")
+    lock.write_text(text)
+    update(lock, [ENTRY])
+    assert read(lock).reverts == (mini, nano)
+    assert text.count("# Ask Ada.") == lock.read_text().count("# Ask Ada.")
 
 
 def test_the_order_of_writing_does_not_matter(lock: Path) -> None:
@@ -91,7 +109,7 @@ def test_an_update_changes_its_lines_only(lock: Path) -> None:
     lines += ["", "# the end"]
     text = "\n".join(lines) + "\n"
     lock.write_text(text)
-    entry = read(lock)[ENTRY.prompt]
+    entry = read(lock).prompts[ENTRY.prompt]
     update(lock, [entry])
     assert lock.read_text() == text
     update(lock, [replace(entry, cases=61)])
@@ -114,7 +132,7 @@ def test_an_untouched_file_is_not_written(lock: Path) -> None:
 
 def test_a_file_without_entries_is_made(lock: Path) -> None:
     update(lock, [])
-    assert read(lock) == {}
+    assert read(lock) == Lock()
     assert "version = 1" in lock.read_text()
 
 
@@ -123,7 +141,7 @@ def test_a_layout_that_cannot_be_edited_is_left_alone(lock: Path) -> None:
     text += "{ verdict = 'safe', date = 2026-01-01, cases = 1, samples = 1, margin = 0.1, "
     text += "confidence = 0.9, cassette_format = 1 } }\n"
     lock.write_text(text)
-    assert list(read(lock)) == ["a"]
+    assert list(read(lock).prompts) == ["a"]
     with pytest.raises(ConfigurationError, match="cannot be updated"):
         update(lock, [replace(ENTRY, prompt="a")])
     assert lock.read_text() == text
@@ -154,6 +172,8 @@ def test_a_layout_that_cannot_be_edited_is_left_alone(lock: Path) -> None:
             "line 8: .*expected an amount in USD",
         ),
         ('replaces = "full"', "known_misses = { a = 1 }", "line 7: .*samples that missed"),
+        ("cassette_format = 1", "cassette_format = 1\n[reverted.a.b]", '"model" is missing'),
+        ("cassette_format = 1", "cassette_format = 1\n[prompts.b]", '"tier" is missing'),
         ("# About", "[other]\n# About", 'unknown key "other"'),
     ],
 )
@@ -191,4 +211,4 @@ def test_any_name_of_a_prompt_or_case_survives(
     }
     for entry in wanted.values():
         text = updated(lock, text, [entry])
-    assert entries(lock, text or "version = 1") == wanted
+    assert parse(lock, text or "version = 1").prompts == wanted

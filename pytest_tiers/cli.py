@@ -1,0 +1,117 @@
+"""The command ``pytest-tiers``: what a person decides about tiers.lock."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.lock import layout, remembered
+from pytest_tiers.lock.reading import read
+from pytest_tiers.lock.writing import update
+from pytest_tiers.records import LockEntry, Revert
+from pytest_tiers.reports.numbers import points_at_most
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code: 0, or 2 where it could not do what was asked."""
+    asked = _parser().parse_args(arguments)
+    try:
+        print(asked.run(asked))
+    except (ConfigurationError, OSError) as error:
+        print(f"pytest-tiers: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pytest-tiers", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    accept = commands.add_parser("accept", help="lock a prompt to a tier that is not proven safe")
+    accept.add_argument("decision", metavar="PROMPT=TIER")
+    accept.add_argument("--cache", metavar="DIR", type=Path, help="pytest's cache folder")
+    accept.set_defaults(run=_accept)
+    revert = commands.add_parser("revert", help="go back from a locked tier, and remember that")
+    revert.add_argument("prompt", metavar="PROMPT")
+    revert.add_argument("--lock", metavar="FILE", type=Path, help="the tiers.lock")
+    revert.set_defaults(run=_revert)
+    for command in (accept, revert):
+        command.add_argument("--reason", required=True, help="why, for who reads tiers.lock")
+    return parser
+
+
+def _accept(asked: argparse.Namespace) -> str:
+    name, _, tier = asked.decision.rpartition("=")
+    if not name or not tier:
+        raise ConfigurationError(f'expected PROMPT=TIER, got "{asked.decision}".')
+    cache = asked.cache / remembered.FILE if asked.cache else _cache()
+    path, known = remembered.recall(cache)
+    prompt = _prompt(name, {of_prompt for of_prompt, _ in known}, "in the last comparison")
+    tiers = sorted(of_tier for of_prompt, of_tier in known if of_prompt == prompt)
+    if tier not in tiers:
+        raise ConfigurationError(
+            f'the last comparison has no candidate "{tier}" for {prompt}; it has '
+            f"{', '.join(tiers)}. Compare it first: pytest --tiers={tier},..."
+        )
+    entry = replace(known[prompt, tier], accepted=_reason(asked), accepted_on=_today())
+    update(path, [entry])
+    return f"{path}: {prompt} on {tier}, accepted: {_bound(entry)}."
+
+
+def _revert(asked: argparse.Namespace) -> str:
+    path = asked.lock or _upwards(layout.FILE, "There is nothing to go back from.")
+    locked = read(path).prompts
+    entry = locked[_prompt(asked.prompt, locked, f"in {path}")]
+    revert = Revert(
+        entry.prompt, entry.tier, entry.model, _reason(asked), _today(), entry.holds_for
+    )
+    update(path, removed=[entry.prompt], reverts=[revert])
+    return (
+        f"{path}: {entry.prompt} is not locked any more. {entry.tier} is not proposed again until "
+        "its model or the prompt changes."
+    )
+
+
+def _reason(asked: argparse.Namespace) -> str:
+    reason = " ".join(asked.reason.split())
+    if not reason:
+        raise ConfigurationError("--reason: say why; it stands in tiers.lock.")
+    return reason
+
+
+def _bound(entry: LockEntry) -> str:
+    if entry.largest_drop is None:
+        return f"{entry.verdict}, how much worse is unknown"
+    return f"{entry.verdict}, at most {points_at_most(entry.largest_drop)} worse"
+
+
+def _prompt(name: str, known: Collection[str], where: str) -> str:
+    """The prompt of that id, or the only one whose id ends so. Raises ConfigurationError."""
+    found = [name] if name in known else [each for each in known if each.endswith(f"::{name}")]
+    if len(found) == 1:
+        return found[0]
+    near = sorted(found) or difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ConfigurationError(f'no prompt "{name}" {where}.{hint}')
+
+
+def _cache() -> Path:
+    hint = "Compare first: pytest --tiers=... (or name pytest's cache folder with --cache)."
+    return _upwards(Path(".pytest_cache") / remembered.FILE, hint)
+
+
+def _upwards(name: str | Path, hint: str) -> Path:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigurationError(f"no {name} in {here} or above. {hint}")
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()

@@ -1,0 +1,136 @@
+"""What a prompt's requests have in common, as short hashes: whether a prompt has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_tiers.records import Fingerprint, RequestParts
+
+#: Keys of a request's body that say what is asked, not how.
+_TEXT = frozenset({"messages", "input", "prompt", "instructions"})
+
+#: Keys that change nothing of an answer, or that a tier sets.
+_LEFT_OUT = frozenset(
+    {"model", "stream", "metadata", "user", "safety_identifier", "prompt_cache_key"}
+)
+
+#: Where the shape of an answer is asked for.
+_SCHEMA = frozenset({"response_format", "text", "tools", "functions"})
+
+#: Who speaks in what a model said earlier, which differs from tier to tier.
+_ANSWERS = frozenset({"assistant", "tool", "function"})
+
+#: Lines that are looked at; the instructions stand among the first.
+_MOST_LINES = 500
+
+#: Shorter values of a parameter occur in any text.
+_SHORTEST = 3
+
+
+def request_parts(
+    bodies: Iterable[Mapping[str, Any]], case: Mapping[str, Any], tier: Mapping[str, Any]
+) -> RequestParts:
+    """The parts of a trial's requests: parsed JSON bodies as the application wrote them.
+
+    ``case`` are the parameters of the trial's case, whose values are left out of the text where
+    they stand there; ``tier`` is what the tier changes in requests.
+    """
+    bodies = list(bodies)
+    data = _pattern(case)
+    said = (
+        (role, line)
+        for body in bodies
+        for role, text in _texts(body)
+        for line in text.split("\n")
+        if line.strip()
+    )
+    # The same lines stand in all cases of a prompt: each is kept once.
+    lines = {
+        sys.intern(_hash([role, line if data is None else data.sub("{}", line)]))
+        for role, line in itertools.islice(said, _MOST_LINES)
+    }
+    schemas = [{key: body[key] for key in sorted(_SCHEMA.intersection(body))} for body in bodies]
+    known = _TEXT | _LEFT_OUT | _SCHEMA
+    others = [{key: body[key] for key in sorted(set(body) - known)} for body in bodies]
+    return RequestParts(
+        tuple(sorted(lines)),
+        _hash(_distinct(schemas)) if any(schemas) else None,
+        _hash([_distinct(others), tier]),
+    )
+
+
+def fingerprint(trials: Iterable[RequestParts | None]) -> Fingerprint:
+    """What the trials of one prompt on one tier have in common.
+
+    ``request`` is of the lines that all cases share, None where they share none.
+    """
+    known = [parts for parts in trials if parts is not None]
+    if not known:
+        return Fingerprint()
+    common = set(known[0].lines).intersection(*(parts.lines for parts in known[1:]))
+    schemas = {parts.schema for parts in known if parts.schema is not None}
+    return Fingerprint(
+        request=_hash(sorted(common)) if common else None,
+        schema=_hash(sorted(schemas)) if schemas else None,
+        parameters=_hash(sorted({parts.parameters for parts in known})),
+    )
+
+
+def _distinct(values: Iterable[Any]) -> list[str]:
+    """The different values, so that another turn of the same conversation changes nothing."""
+    return sorted({json.dumps(value, sort_keys=True, default=str) for value in values})
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _pattern(case: Mapping[str, Any]) -> re.Pattern[str] | None:
+    """What finds the values of a case's parameters, longest first."""
+    values = {line for value in case.values() for line in _values(value)}
+    if not values:
+        return None
+    ordered = sorted(values, key=lambda value: (-len(value), value))
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, ordered))})(?!\w)")
+
+
+def _values(value: Any) -> Iterator[str]:
+    """The lines of a parameter's texts, and its numbers."""
+    if isinstance(value, str):
+        yield from (line for line in value.split("\n") if len(line) >= _SHORTEST)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _values(each)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from _values(each)
+
+
+def _texts(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Who speaks and what is said, answers of models left out."""
+    for key in sorted(_TEXT.intersection(body)):
+        yield from _said(key, body[key])
+
+
+def _said(role: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield role, value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _said(role, each)
+    elif isinstance(value, Mapping):
+        who = str(value.get("role") or role)
+        if who in _ANSWERS or str(value.get("type", "")).endswith("_call_output"):
+            return
+        for key in ("content", "text", "input_text"):
+            if key in value:
+                yield from _said(who, value[key])
