@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_tiers import call_totals
 from pytest_tiers.findings import SiteStats
-from pytest_tiers.records import Call, CallSite, Trial
+from pytest_tiers.records import Call, CallSite, NotRun, Trial
 
 
 def attribute(trials: Iterable[Trial], wrappers: Sequence[str] | None = None) -> list[Trial]:
@@ -139,6 +139,12 @@ class SiteCases:
                 site = self._labels[key]
                 calls = tuple(call for call in trial.tier_calls if call.site_key == key)
                 yield replace(trial, prompt=site, case=case, calls=calls, settings=settings[site])
+
+    def not_run(self, left_out: Iterable[NotRun]) -> Iterator[NotRun]:
+        """What sampling left out, as `trials` puts the trials."""
+        for one in left_out:
+            for key in self._sites.get((one.prompt, one.case), ()):
+                yield replace(one, prompt=self._labels[key], case=f"{one.prompt} {one.case}")
 
     def _settings(self) -> dict[str, dict[str, Any]]:
         """What each site's prompts say; of several margins the strictest."""

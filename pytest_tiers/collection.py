@@ -157,7 +157,8 @@ class Collection:
     def _parameters(self, settings: TestSettings, prompt: str) -> Iterator[_Parameter]:
         run = self.settings
         # An everyday run looks at each prompt once; more samples are for comparisons.
-        samples = settings.samples if run.comparison or "samples" in run.on_command_line else 1
+        is_asked_for = "samples" in run.on_command_line and not settings.is_adaptive
+        samples = settings.samples if run.comparison or is_asked_for else 1
         for tier in self._tiers(settings, prompt):
             yield from (_Parameter(tier, sample) for sample in range(1, samples + 1))
 
@@ -176,8 +177,10 @@ class Collection:
     ) -> None:
         """Name every trial and put the trials in order: prompt, case, ladder, sample.
 
-        ``collected`` are the trials before any were left out. Raises ConfigurationError for what
-        was found wrong in collection.
+        With adaptive sampling: prompt, sample, case, ladder; with a flagship that is called
+        lazily: prompt, sample, candidates before flagship, case, ladder. ``collected`` are the
+        trials before any were left out. Raises ConfigurationError for what was found wrong in
+        collection.
         """
         self._refuse_marked_too_late(items)
         named = self._named(items)
@@ -194,8 +197,8 @@ class Collection:
             return
         for item, trial in self._with_plan(named, self._existing(collected)):
             item.stash[TRIAL] = trial
-            self.trials.append(trial)
-        items[:] = _in_order(items, self.settings.ladder.names)
+        items[:] = _in_order(items, self.settings)
+        self.trials = [item.stash[TRIAL] for item in items if TRIAL in item.stash]
 
     def _refuse_marked_too_late(self, items: Iterable[pytest.Item]) -> None:
         for item in items:
@@ -429,7 +432,7 @@ def _plain(value: Any) -> Any:
     return text
 
 
-def _in_order(items: list[pytest.Item], ladder: tuple[str, ...]) -> list[pytest.Item]:
+def _in_order(items: list[pytest.Item], settings: Settings) -> list[pytest.Item]:
     """The items with each prompt's trials together, at the place of its first, in our order."""
     prompts: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -440,12 +443,22 @@ def _in_order(items: list[pytest.Item], ladder: tuple[str, ...]) -> list[pytest.
         if TRIAL not in item.stash:
             ordered.append(item)
         else:
-            ordered += _by_case(prompts.pop(item.stash[TRIAL].prompt, []), ladder)
+            ordered += _of_prompt(prompts.pop(item.stash[TRIAL].prompt, []), settings)
     return ordered
 
 
+def _of_prompt(items: list[pytest.Item], settings: Settings) -> list[pytest.Item]:
+    """One prompt's items in our order, however others shuffled them."""
+    ladder = settings.ladder
+    if settings.spares_flagship:
+        return _by_round(items, ladder.names, last=ladder.flagship)
+    if any(item.stash[TRIAL].settings.is_adaptive for item in items):
+        return _by_round(items, ladder.names)
+    return _by_case(items, ladder.names)
+
+
 def _by_case(items: list[pytest.Item], ladder: tuple[str, ...]) -> list[pytest.Item]:
-    """One prompt's items by case, ladder and sample, however others shuffled them."""
+    """One prompt's items by case, ladder and sample."""
     cases: dict[str, int] = {}
     for item in items:
         cases.setdefault(item.stash[TRIAL].case, len(cases))
@@ -453,6 +466,26 @@ def _by_case(items: list[pytest.Item], ladder: tuple[str, ...]) -> list[pytest.I
     def place(item: pytest.Item) -> tuple[int, int, int]:
         trial = item.stash[TRIAL]
         return cases[trial.case], ladder.index(trial.tier.name), trial.sample
+
+    return sorted(items, key=place)
+
+
+def _by_round(
+    items: list[pytest.Item], ladder: tuple[str, ...], last: str | None = None
+) -> list[pytest.Item]:
+    """One prompt's items by sample, case and ladder; those of the tier ``last`` end each sample.
+
+    A candidate can be stopped within a round, so the order of cases must neither change from
+    run to run nor follow their author, who may have written the hard ones first: it follows a
+    hash of their names.
+    """
+
+    def place(item: pytest.Item) -> tuple[int, bool, str, str, int]:
+        trial = item.stash[TRIAL]
+        tier = trial.tier.name
+        digest = hashlib.sha256(trial.case_in_function.encode("utf-8", "surrogatepass"))
+        in_round = trial.function, digest.hexdigest(), ladder.index(tier)
+        return trial.sample, tier == last, *in_round
 
     return sorted(items, key=place)
 

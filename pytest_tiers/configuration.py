@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.settings import Embeddings, IgnoreRule, Judge, PromptSettings
+from pytest_tiers.settings import (
+    AUTO,
+    FLAGSHIP_CALLS,
+    Embeddings,
+    FlagshipCalls,
+    IgnoreRule,
+    Judge,
+    PromptSettings,
+    Samples,
+)
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Price, Tier
 
 #: What a tier may be called. Sample numbers are appended as ``-2``, so a name cannot end so.
@@ -28,7 +37,9 @@ class FileConfiguration:
     path: Path | None = None
     ladder: tuple[str, ...] | None = None
     flagship: str | None = None
-    samples: int | None = None
+    samples: Samples | None = None
+    max_samples: int | None = None
+    flagship_calls: FlagshipCalls | None = None
     margin: float | None = None
     confidence: float | None = None
     cassettes: Path | None = None
@@ -175,6 +186,21 @@ class Place:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self.wrong(f"expected a whole number from 1 up, got {_shown(value)}.")
         return value
+
+    def samples(self, value: Any) -> Samples:
+        """A whole number from 1, or "auto", or raise."""
+        if value == AUTO:
+            return AUTO
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self.wrong(f'expected a whole number from 1 up or "auto", got {_shown(value)}.')
+        return value
+
+    def flagship_calls(self, value: Any) -> FlagshipCalls:
+        """When the flagship is called, or raise."""
+        for valid in FLAGSHIP_CALLS:
+            if value == valid:
+                return valid
+        raise self.wrong(f"unknown value {value!r}. Valid: {', '.join(FLAGSHIP_CALLS)}.")
 
     def fraction(self, value: Any, *, inclusive: bool = False) -> float:
         """A number between 0 and 1, or raise."""
@@ -349,7 +375,9 @@ def _renames(at: Place, value: Any) -> Mapping[str, str]:
 _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "ladder": _names,
     "flagship": Place.text,
-    "samples": Place.count,
+    "samples": Place.samples,
+    "max_samples": Place.count,
+    "flagship_calls": Place.flagship_calls,
     "margin": Place.fraction,
     "confidence": Place.fraction,
     "cassettes": Place.text,
@@ -392,7 +420,8 @@ _TIER_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
 
 _PROMPT_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "tiers": _names,
-    "samples": Place.count,
+    "samples": Place.samples,
+    "max_samples": Place.count,
     "margin": Place.fraction,
     "min_pass_rate": Place.rate,
     "prompt": Place.text,

@@ -118,6 +118,24 @@ class RuledOut:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """So many trials of a tier that sampling left out.
+
+    ``why`` is one of `pytest_tiers.sampling.Why`; ``of`` counts all the tier's trials, run or not.
+    ``spared`` of the trials are the flagship's where the candidates' results said enough;
+    ``spared_usd`` is what those would have cost, by the mean of the ones that ran, None where that
+    is unknown.
+    """
+
+    why: str
+    trials: int
+    of: int
+    samples: int
+    spared: int = 0
+    spared_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSummary:
     """One prompt: its numbers per tier, its comparisons, and what to do.
 
@@ -126,7 +144,7 @@ class PromptSummary:
     because no trial called a model. ``disagreements`` says how often each tier ends differently
     from the flagship, and the flagship from itself, which takes two samples of a case. ``sites``
     are the application's lines that called for it, in the order of a trial: on the flagship,
-    where that ran.
+    where that ran. ``left_out`` names the tiers of which sampling left trials out.
     """
 
     id: str
@@ -146,6 +164,7 @@ class PromptSummary:
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
     sites: tuple[SiteStats, ...] = ()
     ruled_out: dict[str, RuledOut] = field(default_factory=dict)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pytest_tiers.settings import Settings
 if TYPE_CHECKING:
     from pytest_tiers.findings import RunSummary
     from pytest_tiers.plan import Plan
-    from pytest_tiers.records import Trial
+    from pytest_tiers.records import NotRun, Trial
     from pytest_tiers.runner import Runner
 
 #: The key of xdist's ``workeroutput`` under which a worker hands over its notes.
@@ -56,6 +56,7 @@ class Ledger:
         #: turns those into errors, one outside a test would end the session.
         self.notes = notes
         self._trials: dict[str, Trial] = {}
+        self._not_run: dict[str, NotRun] = {}
         self._failed_in_run: set[str] = set()
         self._skipped: defaultdict[str, set[str]] = defaultdict(set)
         self.runner: Runner | None = None
@@ -88,6 +89,11 @@ class Ledger:
             self._trials[trial.nodeid] = trial
             if report.failed:
                 self._failed_in_run.add(trial.nodeid)
+        left_out = getattr(report, "pytest_tiers_not_run", None)
+        if left_out is not None:
+            from pytest_tiers.records import NotRun
+
+            self._not_run[left_out["nodeid"]] = NotRun(**left_out)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -120,6 +126,7 @@ class Ledger:
             selection=self._is_selection(),
             prices=self._prices(),
             unused=self._pruning.unused(),
+            not_run=self._not_run.values(),
         )
         self.plan = self.planning.plan(summary)
         if self.plan is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_tiers.configuration import Place, prompt_settings, unknown_tier
-from pytest_tiers.settings import PromptSettings, Settings
+from pytest_tiers.settings import AUTO, PromptSettings, Settings
 
 MARKER = "tiers"
 
@@ -23,9 +23,9 @@ MUST_PASS_DESCRIPTION = (
 )
 
 DESCRIPTION = (
-    "tiers(*names, samples=, margin=, min_pass_rate=, prompt=, monthly_runs=, "
-    "max_cost_per_1000=, concurrent=): run this test on every tier of the ladder; names restrict "
-    "the candidates (pytest-tiers)"
+    "tiers(*names, samples=, max_samples=, margin=, min_pass_rate=, prompt=, "
+    "monthly_runs=, max_cost_per_1000=, concurrent=): run this test on every tier of the ladder; "
+    "names restrict the candidates (pytest-tiers)"
 )
 
 
@@ -34,7 +34,7 @@ class TestSettings:
     """How one test function is compared, after all its sources were merged.
 
     ``tiers`` None means every candidate of the ladder. ``prompt`` is None for a test that is a
-    prompt of its own.
+    prompt of its own. ``samples`` is the most that a case gets where ``is_adaptive``.
     """
 
     __test__ = False  # pytest collects classes whose name starts with Test
@@ -47,6 +47,7 @@ class TestSettings:
     monthly_runs: int | None
     max_cost_per_1000: Decimal | None
     concurrent: bool
+    is_adaptive: bool = False
 
 
 def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings) -> TestSettings:
@@ -60,9 +61,15 @@ def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings)
     if merged.prompt is not None:
         merged = _first_said([merged, run.prompts.get(merged.prompt, PromptSettings())])
     fixed = run.on_command_line
+    samples = run.samples if "samples" in fixed or not merged.samples else merged.samples
+    if "max_samples" in fixed or not merged.max_samples:
+        most = run.max_samples
+    else:
+        most = merged.max_samples
     return TestSettings(
         tiers=merged.tiers,
-        samples=run.samples if "samples" in fixed or not merged.samples else merged.samples,
+        samples=most if samples == AUTO else samples,
+        is_adaptive=samples == AUTO,
         margin=run.margin if "margin" in fixed or not merged.margin else merged.margin,
         min_pass_rate=merged.min_pass_rate,
         prompt=merged.prompt,

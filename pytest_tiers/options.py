@@ -41,7 +41,13 @@ def add_options(parser: pytest.Parser) -> None:
     add = group.addoption
     add("--tiers", metavar="A,B,C", help="compare these tiers, cheapest first; NAME=MODEL: ad hoc")
     add("--tiers-flagship", metavar="NAME", help="the tier to compare with (the last one)")
-    add("--tiers-samples", metavar="N", help="samples per case and tier (1)")
+    add("--tiers-samples", metavar="N|auto", help="samples per case and tier (1)")
+    add("--tiers-max-samples", metavar="N", help="most samples of --tiers-samples=auto (10)")
+    add(
+        "--tiers-flagship-calls",
+        metavar="all|lazy",
+        help="lazy: call the flagship only where a candidate missed (all)",
+    )
     add(
         "--tiers-record",
         metavar="|".join(RECORD_MODES),
@@ -121,7 +127,15 @@ def read_settings(config: pytest.Config) -> Settings:
     asked = _asked(option)
     of_file = {
         name: value
-        for name in ("samples", "margin", "confidence", "cassettes", "max_in_flight")
+        for name in (
+            "samples",
+            "max_samples",
+            "flagship_calls",
+            "margin",
+            "confidence",
+            "cassettes",
+            "max_in_flight",
+        )
         if (value := getattr(file, name)) is not None
     }
     return Settings(
@@ -189,7 +203,9 @@ def _option(name: str) -> Place:
 def _asked(option: Any) -> dict[str, Any]:
     """The plain values that the command line gives."""
     checks: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
-        "samples": (_option("samples").count, _number(option.tiers_samples)),
+        "samples": (_option("samples").samples, _number(option.tiers_samples)),
+        "flagship_calls": (_option("flagship-calls").flagship_calls, option.tiers_flagship_calls),
+        "max_samples": (_option("max-samples").count, _number(option.tiers_max_samples)),
         "margin": (_option("margin").fraction, _number(option.tiers_margin)),
         "confidence": (_option("confidence").fraction, _number(option.tiers_confidence)),
         "max_cost": (_option("max-cost").money, _number(option.tiers_max_cost)),

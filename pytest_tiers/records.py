@@ -173,6 +173,26 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class NotRun:
+    """A trial that sampling left out; ``why`` is one of `pytest_tiers.sampling.Why`.
+
+    ``samples`` is how many samples its prompt can get at most.
+    """
+
+    prompt: str
+    case: str
+    tier: str
+    sample: int
+    nodeid: str
+    why: str
+    samples: int
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The record as builtins."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One case of a prompt on one tier, once: one pytest item.
 

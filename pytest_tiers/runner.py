@@ -40,6 +40,7 @@ from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
 from pytest_tiers.override.sites import SiteFinder
 from pytest_tiers.records import RequestParts, Trial, sendable
+from pytest_tiers.rounds import Rounds
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import NO_CALL
 
@@ -67,6 +68,7 @@ class Runner:
         self._config, self._settings, self._placeholder = config, settings, placeholder
         self.library = Library()
         self._trials = trials
+        self.rounds = Rounds(trials, settings, self.is_replayed)
         self._files = {
             (trial.function, trial.tier.name): self._file(trial, trial.tier.name)
             for trial in trials
@@ -185,7 +187,8 @@ class Runner:
         if trial.settings.concurrent and isinstance(item, pytest.Function):
             return None if is_led else self._running_ahead.lead(item)
         case = (trial.function, trial.case_in_function)
-        return self._fan_out.lead(case, trial.prompt, lambda: self._followers(trial))
+        key = (*case, trial.sample) if self.rounds.has(trial) else case
+        return self._fan_out.lead(key, trial.prompt, lambda: self._followers(trial))
 
     def _to_follow(self, first: PlannedTrial) -> Iterator[PlannedTrial]:
         """The trials of a test, its first one's case first, that will record when they come."""
@@ -193,7 +196,8 @@ class Runner:
         cases = [case for function, case in self._to_come if function == first.function]
         for case in sorted(cases, key=own.__ne__):
             for trial in self._to_come[first.function, case]:
-                if not (self._settings.record == "once" and self.is_replayed(trial)):
+                is_there = self._settings.record == "once" and self.is_replayed(trial)
+                if not is_there and self.rounds.may_follow(trial):
                     yield trial
 
     def _followers(self, first: PlannedTrial) -> list[Follower]:
@@ -265,8 +269,10 @@ class Runner:
             return None
         self._warn_of_reruns(item)
         trial = item.stash[TRIAL]
-        self._placeholder.put()
         self._to_come[trial.function, trial.case_in_function].remove(trial)
+        if self.rounds.leaves_out(item):
+            return None
+        self._placeholder.put()
         ahead, ran_ahead = self._aheads.pop(trial.key, None), self._running_ahead.take(trial)
         tape = self._tape(trial, ahead=ran_ahead or ahead)
         lead = self._lead(item, is_led=ran_ahead is not None)
@@ -287,6 +293,7 @@ class Runner:
             self._fan_out.ended(trial.prompt, active.said, ahead, asked)
             if asked and judged is not None:
                 self._running_ahead.ended(trial, ran_ahead)
+            self.rounds.ended(trial, judged)
         hook.pytest_runtest_logfinish(**where)
         return True
 

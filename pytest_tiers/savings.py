@@ -47,7 +47,8 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal | None:
 
 def _today(prompt: PromptSummary) -> Decimal | None:
     """What 1,000 runs on the flagship cost in USD."""
-    return None if prompt.flagship is None else prompt.tiers[prompt.flagship].cost_per_1000
+    stats = None if prompt.flagship is None else prompt.tiers.get(prompt.flagship)
+    return None if stats is None else stats.cost_per_1000
 
 
 def _as_recommended(prompt: PromptSummary, today: Decimal) -> Decimal:

@@ -21,6 +21,7 @@ from pytest_tiers.ledger import Ledger
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.planning import Planning
 from pytest_tiers.pruning import Pruning
+from pytest_tiers.settings import AUTO
 from pytest_tiers.workers import FANS_OUT, PROBLEM, SPENDING, ForWorkers
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class TierSession:
         runner.check_keys(dict(os.environ))
         self.ledger.runner = runner
         self._config.pluginmanager.register(runner, "tiers-runner")
+        self._config.pluginmanager.register(runner.rounds, "tiers-rounds")
         runner.start()
         return runner
 
@@ -131,7 +133,10 @@ class TierSession:
         ]
         best = attainable(plan, settings.margin, settings.confidence)
         line = attainable_line(
-            **dataclasses.asdict(best), margin=settings.margin, samples=settings.samples
+            **dataclasses.asdict(best),
+            margin=settings.margin,
+            samples=settings.max_samples if settings.samples == AUTO else settings.samples,
+            up_to=settings.samples == AUTO,
         )
         return [f"tiers: {line}"]
 

@@ -11,12 +11,20 @@ from typing import Literal
 from pytest_tiers.records import LockEntry, Revert
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 
+#: When the flagship is called: for every trial, or only where a candidate's result needs it.
+FlagshipCalls = Literal["all", "lazy"]
+FLAGSHIP_CALLS: tuple[FlagshipCalls, ...] = ("all", "lazy")
+
 RecordMode = Literal["none", "once", "new_episodes", "all"]
 RECORD_MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 
 #: Whose results may fail a run: of locked tiers, of what production runs otherwise too, of none.
 GateMode = Literal["locked", "flagship", "off"]
 GATE_MODES: tuple[GateMode, ...] = ("locked", "flagship", "off")
+
+#: Samples go on until every comparison is decided (docs/verdicts.md).
+AUTO: Literal["auto"] = "auto"
+Samples = int | Literal["auto"]
 
 #: Which recordings to delete: those that no test reads, and those of undefined tiers too.
 Prune = Literal["unused", "tiers"]
@@ -49,16 +57,18 @@ class PromptSettings:
 
     ``monthly_runs`` is how often production runs the prompt in a month; ``min_pass_rate`` a
     rate from 0 to 1. ``concurrent``: the test's body may run in several threads at once.
+    ``max_samples`` is the most where ``samples`` is `AUTO`.
     """
 
     tiers: tuple[str, ...] | None = None
-    samples: int | None = None
+    samples: Samples | None = None
     margin: float | None = None
     min_pass_rate: float | None = None
     prompt: str | None = None
     monthly_runs: int | None = None
     max_cost_per_1000: Decimal | None = None
     concurrent: bool | None = None
+    max_samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +106,14 @@ class Settings:
     whether that file is to be written. ``strict_lock``: code that asks for another model than the
     lock says fails the run. ``max_age`` is after how many days evidence is old. ``plan`` is the
     mode of the run that is only planned, None for a run.
+    ``max_samples`` is how many samples a case gets at most where ``samples`` is `AUTO`.
     """
 
     ladder: Ladder = _EVERYDAY
     comparison: bool = False
-    samples: int = 1
+    samples: Samples = 1
+    max_samples: int = 10
+    flagship_calls: FlagshipCalls = "all"
     margin: float = 0.10
     confidence: float = 0.95
     record: RecordMode = "none"
@@ -137,6 +150,11 @@ class Settings:
     def keeps_requests(self) -> bool:
         """Whether it matters what prompts ask, for tiers.lock."""
         return self.update_lock or bool(self.locked or self.reverts) or self.comparison
+
+    @property
+    def spares_flagship(self) -> bool:
+        """Whether the flagship is called only where a candidate's result needs it."""
+        return self.comparison and bool(self.ladder.candidates) and self.flagship_calls == "lazy"
 
     @property
     def alpha(self) -> float:

@@ -26,7 +26,8 @@ def suite_finding(
     prompts, each weighted by its number of cases: where the mean of all cases' expectations is
     below −m, the expectation of the product of bets is at most 1, since the geometric mean of its
     factors is at most their arithmetic mean. Cases without an answer count against the candidate
-    where that is worse than leaving them out.
+    where that is worse than leaving them out; so do those that it was not tried on because it
+    was proven worse before, which must not make the prompt weigh less.
     """
     counted = sorted(
         prompt for prompt in evidence if comparisons[prompt].verdict not in _TELL_NOTHING
@@ -34,7 +35,12 @@ def suite_finding(
     if len(counted) < 2:
         return None
     cases = _pooled(evidence[prompt].cases for prompt in counted)
-    cautious = _pooled(evidence[prompt].cautious_cases for prompt in counted)
+    unasked = sum(evidence[prompt].unasked_cases for prompt in counted)
+    cautious = _pooled(
+        [*(evidence[prompt].cautious_cases for prompt in counted), ((-1.0, unasked),)]
+        if unasked
+        else (evidence[prompt].cautious_cases for prompt in counted)
+    )
     number = sum(count for _, count in cases)
     return SuiteFinding(
         tier=comparisons[counted[0]].tier,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain, groupby
@@ -16,6 +16,7 @@ from pytest_tiers.disagreement import disagreements
 from pytest_tiers.findings import (
     BySite,
     LadderEntry,
+    LeftOut,
     PromptSummary,
     RunSummary,
     SuiteFinding,
@@ -24,7 +25,7 @@ from pytest_tiers.findings import (
 )
 from pytest_tiers.model_names import is_another
 from pytest_tiers.pass_rates import pass_rate
-from pytest_tiers.records import Call, Trial
+from pytest_tiers.records import Call, NotRun, Trial
 from pytest_tiers.ruled_out import ruled_out
 from pytest_tiers.savings import total_savings
 from pytest_tiers.scores import is_scored, mean_score
@@ -94,20 +95,22 @@ def summarise(
     selection: bool = False,
     unused: Collection[UnusedCase] | None = None,
     prices: Mapping[str, dict[str, str | None] | None] | None = None,
+    not_run: Iterable[NotRun] = (),
 ) -> RunSummary:
     """Compute all that a report shows; the order of ``trials`` does not matter.
 
     ``created`` is the time as ISO 8601 in UTC, ``selection`` whether only part of the suite ran,
     ``unused`` the recordings that no test reads (None where that is unknown), ``prices`` each
-    tier's price as a report names it. ``Trial.settings`` may say ``margin``, ``min_pass_rate``,
-    ``monthly_runs``, ``max_cost_per_1000`` (as text), ``cases`` (how many the prompt has) and
-    ``reachable`` (for each candidate, how many prompts of the run have enough cases to become
-    safe).
+    tier's price as a report names it, ``not_run`` the trials that sampling left out.
+    ``Trial.settings`` may say ``margin``, ``min_pass_rate``, ``monthly_runs``,
+    ``max_cost_per_1000`` (as text), ``cases`` (how many the prompt has) and ``reachable`` (for
+    each candidate, how many prompts of the run have enough cases to become safe).
     """
     ladder = settings.ladder
     settled = attribute(settle(trials, ladder.flagship), settings.wrappers)
     ordered = tuple(sorted(settled, key=_sort_key(ladder)))
-    prompts, suite = _summarise_prompts(ordered, settings)
+    not_run = _not_run_at_all(not_run, ordered)
+    prompts, suite = _summarise_prompts(ordered, settings, not_run)
     calls = [call for trial in ordered for call in trial.calls]
     paid = [call for call in calls if not call.replayed]
     summary = RunSummary(
@@ -133,30 +136,33 @@ def summarise(
         other_models=_other_models(ordered),
         suite=suite,
     )
-    return replace(summary, by_site=_by_site(summary))
+    return replace(summary, by_site=_by_site(summary, not_run))
 
 
 def _summarise_prompts(
-    ordered: Iterable[Trial], settings: Settings
+    ordered: Iterable[Trial], settings: Settings, not_run: Iterable[NotRun]
 ) -> tuple[tuple[PromptSummary, ...], dict[str, SuiteFinding]]:
     """Each prompt, and each candidate's statement for all of them; ``ordered`` by prompt."""
     groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
-    comparisons, suite = _compare(groups, settings)
+    left_out: defaultdict[str, list[NotRun]] = defaultdict(list)
+    for one in not_run:
+        left_out[one.prompt].append(one)
+    comparisons, suite = _compare(groups, settings, left_out)
     prompts = (
-        _summarise_prompt(prompt, group, comparisons[prompt], settings)
+        _summarise_prompt(prompt, group, comparisons[prompt], settings, left_out[prompt])
         for prompt, group in groups.items()
     )
     return tuple(prompts), suite
 
 
-def _by_site(summary: RunSummary) -> BySite | None:
+def _by_site(summary: RunSummary, not_run: Iterable[NotRun]) -> BySite | None:
     """The same run with a verdict per call site; None where it would say nothing new."""
     settings = summary.settings
     sites = SiteCases(summary.trials, settings.margin)
     if not settings.ladder.candidates or not (settings.by == "site" or sites.join_prompts):
         return None
     trials = tuple(sorted(sites.trials(), key=_sort_key(settings.ladder)))
-    prompts, suite = _summarise_prompts(trials, settings)
+    prompts, suite = _summarise_prompts(trials, settings, sites.not_run(not_run))
     found = replace(
         summary, prompts=prompts, suite=suite, savings=total_savings(prompts), trials=trials
     )
@@ -197,7 +203,9 @@ def _margin(trials: Iterable[Trial], settings: Settings) -> float:
 
 
 def _compare(
-    groups: Mapping[str, tuple[Trial, ...]], settings: Settings
+    groups: Mapping[str, tuple[Trial, ...]],
+    settings: Settings,
+    left_out: Mapping[str, Sequence[NotRun]],
 ) -> tuple[dict[str, dict[str, Comparison]], dict[str, SuiteFinding]]:
     """Every candidate's comparison for each prompt that calls a model, and over all of them."""
     found: dict[str, dict[str, Comparison]] = {prompt: {} for prompt in groups}
@@ -214,6 +222,7 @@ def _compare(
                 margin=_margin(group, settings),
                 alpha=settings.alpha,
                 planned_cases=_setting(group, "cases") or 0,
+                not_asked={(one.tier, one.case, one.sample) for one in left_out[prompt]},
             )
             for prompt, group in judged.items()
             if any(trial.tier == candidate.name for trial in group)
@@ -227,6 +236,38 @@ def _compare(
     return found, suite
 
 
+def _not_run_at_all(not_run: Iterable[NotRun], trials: Iterable[Trial]) -> list[NotRun]:
+    """What was left out, but for what another process ran all the same."""
+    run = {(trial.prompt, trial.tier, trial.case, trial.sample) for trial in trials}
+    return [one for one in not_run if (one.prompt, one.tier, one.case, one.sample) not in run]
+
+
+def _per_tier(
+    left_out: Sequence[NotRun],
+    run: Mapping[str, Sequence[Trial]],
+    flagship_cost: Decimal | None,
+    ladder: Ladder,
+) -> dict[str, LeftOut]:
+    """What was left out of one prompt, by tier; ``flagship_cost`` is that of a run in USD."""
+    by_tier: defaultdict[str, list[NotRun]] = defaultdict(list)
+    for one in left_out:
+        by_tier[one.tier].append(one)
+    found = {}
+    for name in ladder.names:
+        each = by_tier[name]
+        if each:
+            spared = sum(one.why in ("spared", "unseen") for one in each)
+            found[name] = LeftOut(
+                why=Counter(sorted(one.why for one in each)).most_common(1)[0][0],
+                trials=len(each),
+                of=len(each) + len(run.get(name, ())),
+                samples=each[0].samples,
+                spared=spared,
+                spared_usd=spared * flagship_cost if spared and flagship_cost is not None else None,
+            )
+    return found
+
+
 def _reachable(groups: Iterable[tuple[Trial, ...]], candidate: str) -> int:
     """How many prompts could become safe, as the run knew beforehand; 0 where it did not say."""
     said = (trial.settings.get("reachable") for trial in chain.from_iterable(groups))
@@ -238,6 +279,7 @@ def _summarise_prompt(
     trials: tuple[Trial, ...],
     comparisons: dict[str, Comparison],
     settings: Settings,
+    not_run: Sequence[NotRun],
 ) -> PromptSummary:
     flagship = settings.ladder.flagship
     by_tier: defaultdict[str, list[Trial]] = defaultdict(list)
@@ -253,10 +295,13 @@ def _summarise_prompt(
     models = {tier.name: tier.model for tier in settings.ladder.tiers}
     found = ruled_out(trials, reverts, models)
     out = {name: found[name] for name in comparisons if name in found}
+    left_out = _per_tier(not_run, by_tier, _mean(costs.get(flagship, {}).values()), settings.ladder)
+    # Called where a candidate missed, the flagship's own results there say nothing of the rest.
+    is_spared = flagship in left_out and left_out[flagship].spared > 0
     return PromptSummary(
         id=prompt,
-        cases=len({trial.case for trial in trials}),
-        flagship=flagship if by_tier[flagship] else None,
+        cases=len({trial.case for trial in trials} | {one.case for one in not_run}),
+        flagship=flagship if by_tier[flagship] or is_spared else None,
         margin=_margin(trials, settings),
         min_pass_rate=_setting(trials, "min_pass_rate"),
         monthly_runs=_setting(trials, "monthly_runs"),
@@ -264,9 +309,10 @@ def _summarise_prompt(
         tiers={
             name: _tier_stats(
                 by_tier[name],
-                paired[name].candidate if name in paired else _mean(costs[name].values()),
+                _cost_of_a_run(costs[name], paired.get(name), is_spared),
                 settings.alpha,
                 scored,
+                is_selected=is_spared and name == flagship,
             )
             for name in [*names, *others]
         },
@@ -277,9 +323,19 @@ def _summarise_prompt(
         recommended=_recommended(comparisons, paired, out),
         ruled_out=out,
         notice=None if verdicts.calls_a_model(trials) else NO_MODEL,
-        disagreements=disagreements(trials, flagship, settings.alpha) if comparisons else {},
-        sites=site_stats(by_tier[flagship] or trials),
+        disagreements=disagreements(trials, flagship, settings.alpha)
+        if comparisons and not is_spared
+        else {},
+        sites=site_stats(trials if is_spared else by_tier[flagship] or trials),
+        left_out=left_out,
     )
+
+
+def _cost_of_a_run(costs: _RunCosts, pairs: _PairedCosts | None, is_spared: bool) -> Decimal | None:
+    """Mean cost of a tier's run in USD; a candidate's over its pairs, as far as there are any."""
+    if pairs is None or (is_spared and pairs.candidate is None):
+        return _mean(costs.values())
+    return pairs.candidate
 
 
 #: What a run costs in USD, by case and sample.
@@ -359,9 +415,17 @@ def _recommended(
 
 
 def _tier_stats(
-    trials: list[Trial], mean_cost: Decimal | None, alpha: float, scored: bool
+    trials: list[Trial],
+    mean_cost: Decimal | None,
+    alpha: float,
+    scored: bool,
+    *,
+    is_selected: bool = False,
 ) -> TierStats:
-    """``mean_cost`` is that of one run in USD; the pass rate's bounds hold at 1 − ``alpha``."""
+    """``mean_cost`` is that of one run in USD; the pass rate's bounds hold at 1 − ``alpha``.
+
+    ``is_selected``: the trials were chosen by what another tier did, so they tell no rate.
+    """
     calls = [call for trial in trials for call in trial.tier_calls]
     outcomes = Counter(trial.outcome for trial in trials)
     p50, p95 = call_totals.seconds(calls)
@@ -379,8 +443,8 @@ def _tier_stats(
         cost_per_1000=None if mean_cost is None else 1000 * mean_cost,
         seconds_p50=p50,
         seconds_p95=p95,
-        pass_rate=pass_rate(trials, alpha),
-        mean_score=mean_score(trials) if scored else None,
+        pass_rate=None if is_selected else pass_rate(trials, alpha),
+        mean_score=mean_score(trials) if scored and not is_selected else None,
         inconsistent=sum(trial.outcome == "passed" and not trial.is_success for trial in trials),
     )
 

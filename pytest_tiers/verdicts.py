@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,7 +31,9 @@ class Comparison:
     its own but not among all comparisons of the run; ``measurably_worse`` that a drop within
     the margin is nevertheless real. ``agreeing`` of ``cases`` complete cases have D = 0.
     ``candidate_passed`` and ``flagship_passed`` count the complete ``pairs``;
-    ``missing_trials`` the pairs left out because one side, or both, has no result.
+    ``missing_trials`` the pairs left out because one side, or both, has no result. In
+    ``spared_pairs`` of the pairs the flagship was not called: there each number holds whatever
+    it would have said, so that ``difference`` is the lowest that it can be.
     """
 
     tier: str
@@ -56,6 +58,7 @@ class Comparison:
     measurably_worse: bool = False
     among: int = 1
     scored: bool = False
+    spared_pairs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +66,18 @@ class Evidence:
     """What the trials of one prompt say about one candidate, before other prompts are known.
 
     ``comparison`` lacks ``more_cases``, and where ``undecided`` its verdict: these depend on the
-    other prompts of the run. The tallies hold the differences by case and by pair: of
+    other prompts of the run. ``highest_difference`` exceeds the comparison's own where the
+    flagship was spared in some pairs. The tallies hold the differences by case and by pair: of
     complete pairs, and ``cautious``, with what is missing counted against the candidate.
-    ``planned_cases`` is how many cases the prompt has, known before any answer.
+    ``unasked_cases`` are those that a stopped candidate was never tried on. ``planned_cases`` is
+    how many cases the prompt has, known before any answer.
     """
 
     comparison: Comparison
     undecided: bool
     planned_cases: int
+    unasked_cases: int
+    highest_difference: float
     cases: Tally
     pairs: Tally
     cautious_cases: Tally
@@ -98,17 +105,37 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """The candidate's and the flagship's trial of the same case and sample, where they exist."""
+class Pair:
+    """The candidate's and the flagship's trial of the same case and sample, where they exist.
+
+    ``is_spared``: the flagship was left out because the candidate's result says enough
+    (`pytest_tiers.sampling`). Its own is unknown then, and the difference has bounds only.
+    """
 
     case: str
+    sample: int
     candidate: Trial | None
     flagship: Trial | None
+    is_spared: bool = False
 
     @property
     def difference(self) -> float | None:
-        """Candidate minus flagship; None unless both have a result."""
+        """Candidate minus flagship, at the least; None unless both have a result."""
+        return self._difference(1.0)
+
+    @property
+    def highest_difference(self) -> float | None:
+        """Candidate minus flagship, at the most; None unless both have a result."""
+        return self._difference(0.0)
+
+    def _difference(self, spared: float) -> float | None:
+        """``spared`` is what the flagship is taken for where it was left out."""
         candidate, flagship = _worth(self.candidate), _worth(self.flagship)
+        if candidate is not None and flagship is None and self.is_spared:
+            assert self.candidate is not None
+            # An output that was not compared may be worth nothing.
+            unsettled = spared == 1.0 and self.candidate.has_output
+            return (0.0 if unsettled else candidate) - spared
         return None if candidate is None or flagship is None else candidate - flagship
 
     @property
@@ -135,18 +162,31 @@ def gather(
     margin: float,
     alpha: float,
     planned_cases: int = 0,
+    not_asked: Collection[tuple[str, str, int]] = (),
 ) -> Evidence:
     """Collect what the settled trials of one prompt say about one candidate.
 
-    Trials of other tiers are left out. ``alpha`` is 1 − confidence.
+    Trials of other tiers are left out. ``alpha`` is 1 − confidence. ``not_asked`` are the trials
+    (tier, case, sample) that sampling left out: nothing is missing there.
     """
+    trials = list(trials)
+    spared = _spared(trials, flagship, not_asked)
     trials = [trial for trial in trials if trial.tier in (candidate, flagship)]
-    pairs = _pairs(trials, candidate, flagship)
+    pairs = [
+        pair
+        for pair in _pairs(trials, candidate, flagship, spared)
+        if (candidate, pair.case, pair.sample) not in not_asked
+    ]
     complete = [(pair, value) for pair in pairs if (value := pair.difference) is not None]
     by_case = _means((pair.case, value) for pair, value in complete)
     cases = statistics.tally(by_case)
     each = statistics.tally(value for _, value in complete)
-    verdict = _own_verdict(trials, candidate, flagship, has_pairs=bool(complete))
+    highest = [
+        (pair.case, value) for pair, _ in complete if (value := pair.highest_difference) is not None
+    ]
+    verdict = _own_verdict(
+        trials, candidate, flagship, has_pairs=bool(complete), spared=len(spared)
+    )
     comparison = Comparison(
         tier=candidate,
         flagship=flagship,
@@ -162,17 +202,27 @@ def gather(
         largest_drop_these_cases=statistics.largest_drop(each, alpha) if complete else None,
         log_evidence=statistics.log_evidence(cases, margin) if complete else None,
         log_evidence_these_cases=statistics.log_evidence(each, margin) if complete else None,
-        log_evidence_worse=statistics.log_evidence_worse(each, 0.0) if complete else None,
+        log_evidence_worse=statistics.log_evidence_worse(
+            statistics.tally(value for _, value in highest), 0.0
+        )
+        if complete
+        else None,
         more_cases=(None, None),
         missing_trials=len(pairs) - len(complete),
         output_mismatches=sum(
             trial.tier == candidate and trial.output_match is False for trial in trials
         ),
         scored=is_scored(trials),
+        spared_pairs=sum(pair.flagship is None for pair, _ in complete),
     )
     return Evidence(
         comparison=comparison,
         undecided=verdict is None,
+        unasked_cases=len(
+            {case for tier, case, _ in not_asked if tier == candidate}
+            - {pair.case for pair in pairs}
+        ),
+        highest_difference=_mean(_means(highest)) if highest else 0.0,
         planned_cases=max(planned_cases, len({trial.case for trial in trials})),
         cases=cases,
         pairs=each,
@@ -217,7 +267,6 @@ def _conclude(evidence: Evidence, safe: bool, alpha: float) -> Comparison:
     """The comparison with the verdict that its evidence and the other prompts give it."""
     comparison = evidence.comparison
     needed = statistics.log_needed(alpha)
-    drop = -(comparison.difference or 0.0)
     log_worse = comparison.log_evidence_worse or 0.0
     measurably_worse = statistics.reaches(log_worse, needed)
     if safe:
@@ -226,15 +275,19 @@ def _conclude(evidence: Evidence, safe: bool, alpha: float) -> Comparison:
         return replace(comparison, verdict="inconclusive", held_back=True)
     if statistics.reaches(evidence.log_pairs, needed):
         return replace(comparison, verdict="matches")
-    if drop > comparison.margin and measurably_worse:
+    if proves_worse(evidence.highest_difference, log_worse, comparison.margin, alpha):
         return replace(comparison, verdict="worse")
     return comparison
 
 
 def _own_verdict(
-    trials: list[Trial], candidate: str, flagship: str, *, has_pairs: bool
+    trials: list[Trial], candidate: str, flagship: str, *, has_pairs: bool, spared: int
 ) -> Verdict | None:
-    """The verdict that depends on no evidence at all, if there is one."""
+    """The verdict that depends on no evidence at all, if there is one.
+
+    ``spared`` trials of the flagship are taken for passed: it was called where a candidate
+    missed, so its share of failures among the called ones says nothing of all.
+    """
     tried = [trial.outcome for trial in trials if trial.tier == candidate and trial.counts]
     if tried and all(outcome == "unsupported" for outcome in tried):
         return "unsupported"
@@ -242,10 +295,30 @@ def _own_verdict(
         return "no-data"
     yardstick = [trial for trial in trials if trial.tier == flagship and trial.counts]
     failed = sum(not trial.is_success for trial in yardstick)
-    return "flagship-fails" if failed / len(yardstick) > FLAGSHIP_MAY_MISS else None
+    return "flagship-fails" if flagship_fails(failed, len(yardstick) + spared) else None
 
 
-def _pairs(trials: list[Trial], candidate: str, flagship: str) -> list[_Pair]:
+def proves_worse(difference: float, log_worse: float, margin: float, alpha: float) -> bool:
+    """Whether a mean difference and its log e-value over pairs mean `worse`."""
+    return difference < -margin and statistics.reaches(log_worse, statistics.log_needed(alpha))
+
+
+def flagship_fails(failed: int, tried: int) -> bool:
+    """Whether the flagship failed too often to be a yardstick."""
+    return tried > 0 and failed / tried > FLAGSHIP_MAY_MISS
+
+
+def _spared(
+    trials: list[Trial], flagship: str, not_asked: Collection[tuple[str, str, int]]
+) -> set[tuple[str, int]]:
+    """Case and sample of the flagship's trials that were left out though a candidate's ran."""
+    run = {(trial.case, trial.sample) for trial in trials if trial.tier != flagship}
+    return {(case, sample) for tier, case, sample in not_asked if tier == flagship} & run
+
+
+def _pairs(
+    trials: list[Trial], candidate: str, flagship: str, spared: Collection[tuple[str, int]]
+) -> list[Pair]:
     """The pairs that were asked for.
 
     A trial that another tier has is missed here, whatever became of it (skipped, say). But a
@@ -255,10 +328,16 @@ def _pairs(trials: list[Trial], candidate: str, flagship: str) -> list[_Pair]:
     for trial in trials:
         by_tier[trial.tier][trial.case, trial.sample] = trial
     ours, theirs = by_tier[candidate], by_tier[flagship]
-    asked = {sample for _, sample in ours} & {sample for _, sample in theirs}
+    asked = {sample for _, sample in ours} & {sample for _, sample in (*theirs, *spared)}
     return [
-        _Pair(case, ours.get((case, sample)), theirs.get((case, sample)))
-        for case, sample in ours | theirs
+        Pair(
+            case,
+            sample,
+            ours.get((case, sample)),
+            theirs.get((case, sample)),
+            is_spared=(case, sample) in spared,
+        )
+        for case, sample in dict.fromkeys((*ours, *theirs, *sorted(spared)))
         if sample in asked
     ]
 

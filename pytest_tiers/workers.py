@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class ForWorkers:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """In a comparison, keep the trials of a case on one worker.
+        """In a comparison, keep the trials of a case, or of a prompt's rounds, on one worker.
 
         While recording, the first asks for the others; and outputs may have to be compared.
         """
@@ -62,8 +63,12 @@ class ForWorkers:
         names = self._settings.ladder.names
 
         class CaseScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist's types are Any
+            @cached_property
+            def _scopes(self) -> Mapping[str, str]:
+                return scopes(self.collection or (), names)
+
             def _split_scope(self, nodeid: str) -> str:
-                return case_of(nodeid, names)
+                return self._scopes[nodeid]
 
             def remove_node(self, node: Any) -> str | None:
                 """As xdist's own, but without the test that crashed: it would crash for ever."""
@@ -86,6 +91,37 @@ class ForWorkers:
         problem = output.get(PROBLEM)
         if problem is not None:
             self._ledger.usage_error = problem
+
+
+def scopes(nodeids: Sequence[str], tiers: Sequence[str]) -> dict[str, str]:
+    """What has to stay on one worker: a name for each test's scope, by node id.
+
+    The trials of a case, which stand together. Where they do not, sampling is adaptive, and our
+    order puts a prompt's rounds one after the other: cases that lie between each other's trials
+    are those of one prompt. The controller does not collect, so their order is all it knows.
+    """
+    cases = [case_of(nodeid, tiers) for nodeid in nodeids]
+    last = {
+        case: place
+        for place, (case, nodeid) in enumerate(zip(cases, nodeids, strict=True))
+        if _is_trial(case, nodeid)
+    }
+    found: dict[str, str] = {}
+    scope, until = "", -1
+    for place, (case, nodeid) in enumerate(zip(cases, nodeids, strict=True)):
+        if not _is_trial(case, nodeid):
+            found[nodeid] = case
+            continue
+        if place > until:
+            scope = case
+        until = max(until, last[case])
+        found[nodeid] = scope
+    return found
+
+
+def _is_trial(case: str, nodeid: str) -> bool:
+    """Whether an id without its tier is another; a test of a group stays with its group."""
+    return case != nodeid and not nodeid.endswith(f"@{case}")
 
 
 def case_of(nodeid: str, tiers: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from pytest_tiers.findings import (
     BySite,
     GateReason,
     LadderEntry,
+    LeftOut,
     PromptSummary,
     RunSummary,
     Savings,
@@ -81,6 +82,8 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "confidence": settings.confidence,
         "record": settings.record,
         "commit": summary.commit,
+        "max_samples": settings.max_samples,
+        "flagship_calls": settings.flagship_calls,
         "comparison": settings.comparison,
         "by": settings.by,
         "selection": summary.selection,
@@ -158,6 +161,7 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "ruled_out": {tier: asdict(why) for tier, why in prompt.ruled_out.items()},
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
         "sites": [_site(site) for site in prompt.sites],
+        "left_out": {name: _left_out(each) for name, each in prompt.left_out.items()},
     }
 
 
@@ -233,6 +237,10 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
     }
 
 
+def _left_out(left_out: LeftOut) -> dict[str, Any]:
+    return {**asdict(left_out), "spared_usd": _money(left_out.spared_usd)}
+
+
 def _stats(stats: TierStats) -> dict[str, Any]:
     return {
         "trials": stats.trials,
@@ -268,6 +276,7 @@ def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> 
         "saving": _finite(savings.get(comparison.tier)),
         "held_back": comparison.held_back,
         "measurably_worse": comparison.measurably_worse,
+        "spared_pairs": comparison.spared_pairs,
         "scored": comparison.scored,
     }
 

@@ -15,6 +15,7 @@ from pytest_tiers.reports.judging import judge_sentences
 from pytest_tiers.reports.locks import accepted_sentence, lock_sentences, ruled_out_sentences
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
+from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
 from pytest_tiers.reports.sites import site_sentences
 from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import STATES, Row, has_scores, headings, rows, state
@@ -72,6 +73,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _bullets(ruled_out_sentences(summary), width),
             _differences(judged, width) if verbosity > 0 else [],
             _totals(summary, width),
+            _bullets((*left_out_sentences(summary), *spared_sentences(summary)), width),
             _bullets(trouble_sentences(summary), width, _RED),
             _steps(judged, width),
             _lock(summary, width),
@@ -131,19 +133,22 @@ def attainable_line(
     cases_needed: int | None,
     margin: float,
     samples: int,
+    up_to: bool = False,
 ) -> str:
     """What a run can show at best, said before anything is paid.
 
     The counts are those of `pytest_tiers.summary.Attainable`: ``safe`` prompts have the
     ``cases_needed`` at ``margin``, ``matches`` can reach that verdict with ``samples`` samples,
-    ``one_case`` have a single case. ``cases_needed`` None: no number of cases is enough.
+    or ``up_to`` so many; ``one_case`` have a single case. ``cases_needed``
+    None: no number of cases is enough.
     """
     at = f"at margin {margin:.2f}" if round(margin, 2) == margin else f"at margin {margin}"
     needed = "no number is enough" if cases_needed is None else count(cases_needed, "case")
     needed = f"{needed} {at}" if cases_needed is None else f"{needed} needed {at}"
     text = f"{safe:,} of {count(prompts, 'prompt')} can become safe ({needed})"
     if matches:
-        text += f", {matches:,} can match with {count(samples, 'sample')}"
+        most = "up to " if up_to else ""
+        text += f", {matches:,} can match with {most}{count(samples, 'sample')}"
     if one_case:
         text += f", {one_case:,} {'has' if one_case == 1 else 'have'} one case"
     return text

@@ -84,6 +84,9 @@ def explanations(summary: RunSummary) -> dict[tuple[str, str], str]:
 
 def agreement(summary: RunSummary) -> str | None:
     """How often each candidate agrees with the flagship over all prompts; None without cases."""
+    is_spared = any(
+        each.spared_pairs for prompt in summary.prompts for each in prompt.comparisons.values()
+    )
     counts: dict[str, list[int]] = {entry.name: [0, 0] for entry in summary.ladder}
     for prompt in summary.prompts:
         for tier, comparison in prompt.comparisons.items():
@@ -92,9 +95,10 @@ def agreement(summary: RunSummary) -> str | None:
     parts = [f"{tier} on {same:,} of {of:,}" for tier, (same, of) in counts.items() if of]
     if not parts:
         return None
-    return f"Cases with the same result as on {summary.settings.ladder.flagship}: " + (
-        f"{listed(parts, len(parts))}."
-    )
+    flagship = summary.settings.ladder.flagship
+    same = "no worse" if is_spared else "the same"
+    than = "than" if is_spared else "as"
+    return f"Cases with {same} result {than} on {flagship}: {listed(parts, len(parts))}."
 
 
 def short_names(summary: RunSummary) -> dict[str, str]:
@@ -180,7 +184,7 @@ def _worse(comparison: Comparison) -> str:
     text = (
         f"fails {comparison.pairs - comparison.candidate_passed:,} of {comparison.pairs:,} {unit}"
     )
-    failed_too = comparison.pairs - comparison.flagship_passed
+    failed_too = comparison.pairs - comparison.spared_pairs - comparison.flagship_passed
     if failed_too:
         text += f" ({comparison.flagship} fails {failed_too:,})"
     if comparison.difference is None:
@@ -253,7 +257,8 @@ def _missing(trials: int) -> str:
 
 
 def _agrees(comparison: Comparison) -> str:
-    text = f"agrees so far ({comparison.agreeing:,} of {comparison.cases:,})"
+    so_far = "no drop" if comparison.spared_pairs else "agrees"
+    text = f"{so_far} so far ({comparison.agreeing:,} of {comparison.cases:,})"
     least = comparison.more_cases[0]
     text += f"; {_if_all_agree(least)}" if least else "; not reachable at this margin"
     if comparison.largest_drop is not None:

@@ -54,8 +54,8 @@ def said(result: pytest.RunResult) -> str:
             ["--tiers=nano,mini", "--tiers-flagship=full"],
             '--tiers-flagship: "full" is not on the ladder; it must be one of --tiers: nano, mini.',
         ),
-        (["--tiers-samples=0"], "--tiers-samples: expected a whole number from 1 up, got 0 (int)."),
-        (["--tiers-samples=1.5"], "--tiers-samples: expected a whole number from 1 up, got 1.5"),
+        (["--tiers-samples=0"], 'expected a whole number from 1 up or "auto", got 0 (int).'),
+        (["--tiers-samples=1.5"], '--tiers-samples: expected a whole number from 1 up or "auto"'),
         (["--tiers-samples=two"], "got 'two' (str)."),
         (
             ["--tiers-record=never"],
@@ -64,6 +64,7 @@ def said(result: pytest.RunResult) -> str:
         (["--tiers-max-cost=-1"], "--tiers-max-cost: expected an amount in USD, 0 or more"),
         (["--tiers-max-cost=nan"], "--tiers-max-cost: expected an amount in USD, 0 or more"),
         (["--tiers-max-cost=$1"], "--tiers-max-cost: expected an amount in USD, 0 or more"),
+        (["--tiers-max-samples=0"], "--tiers-max-samples: expected a whole number from 1 up"),
         (["--tiers-max-calls=0"], "--tiers-max-calls: expected a whole number from 1 up"),
         (["--tiers-margin=10"], "--tiers-margin: expected a number between 0 and 1"),
         (["--tiers-margin=nan"], "--tiers-margin: expected a number between 0 and 1"),
@@ -116,7 +117,7 @@ def test_a_table_that_is_no_table_is_a_usage_error(pytester: pytest.Pytester) ->
     [
         ("sample=2", '@pytest.mark.tiers: unknown key "sample"; did you mean "samples"?'),
         ("samples=0", "@pytest.mark.tiers samples: expected a whole number from 1 up"),
-        ("samples='2'", "@pytest.mark.tiers samples: expected a whole number from 1 up, got '2'"),
+        ("samples='2'", '@pytest.mark.tiers samples: expected a whole number from 1 up or "auto"'),
         ("min_pass_rate=90", "min_pass_rate: expected a number from 0 to 1, got 90"),
         ("'nanno'", '@pytest.mark.tiers: unknown tier "nanno"; did you mean "nano"?'),
         ("['nano', 'mini']", "@pytest.mark.tiers: expected text, got ['nano', 'mini'] (list)."),

@@ -38,6 +38,9 @@ def problem(folder: Path, text: str) -> str:
         ('ladder = ["nano", "full"]', "ladder", ("nano", "full")),
         ('flagship = "mini"', "flagship", "mini"),
         ("samples = 3", "samples", 3),
+        ('samples = "auto"', "samples", "auto"),
+        ("max_samples = 5", "max_samples", 5),
+        ('flagship_calls = "lazy"', "flagship_calls", "lazy"),
         ("margin = 0.05", "margin", 0.05),
         ("confidence = 0.9", "confidence", 0.9),
         (
@@ -133,7 +136,7 @@ concurrent = true
         ("ladder = ['nanoo']", "ladder", 'unknown tier "nanoo"; did you mean "nano"?'),
         ("flagship = 'big'", "flagship", "Known tiers: current, deepseek, full, kimi, mini, nano."),
         ("flagship = ''", "flagship", "expected text, got '' (str)."),
-        ("samples = 0", "samples", "expected a whole number from 1 up, got 0 (int)."),
+        ("samples = 0", "samples", 'expected a whole number from 1 up or "auto", got 0 (int).'),
         ("samples = 1.5", "samples", "got 1.5 (float)."),
         ("samples = '3'", "samples", "got '3' (str)."),
         ("samples = true", "samples", "got True (bool)."),
@@ -201,7 +204,7 @@ def test_a_key_in_place_of_its_variables_name_is_not_shown(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("line", "key", "said"),
     [
-        ("samples = 0", "samples", "expected a whole number from 1 up, got 0 (int)."),
+        ("samples = 0", "samples", 'expected a whole number from 1 up or "auto", got 0 (int).'),
         ("margin = 1", "margin", "(both excluded), got 1 (int)."),
         ("min_pass_rate = 90", "min_pass_rate", "expected a number from 0 to 1, got 90 (int)."),
         ("monthly_runs = '1'", "monthly_runs", "got '1' (str)."),
@@ -227,7 +230,7 @@ def test_a_prompt_names_an_unknown_tier(tmp_path: Path) -> None:
         (
             TABLE + "sample = 3",
             '[tool.pytest-tiers]: unknown key "sample"; did you mean "samples"? Valid keys: '
-            "cassettes, confidence, embeddings, flagship, ignore, ignore_hosts, judge, ladder, ",
+            "cassettes, confidence, embeddings, flagship, flagship_calls, ignore, ignore_hosts, ",
         ),
         (TABLE + "xyz = 3", 'unknown key "xyz". Valid keys: '),
         (

@@ -54,6 +54,7 @@ from pytest_tiers.reports.totals import (
     trouble_sentences,
 )
 from pytest_tiers.reports.words import agreement, explanations, short_names
+from pytest_tiers.settings import AUTO, Settings
 
 _TITLES: Mapping[str, str] = {
     "safe": "Can move now",
@@ -301,11 +302,17 @@ def _about(summary: RunSummary) -> Iterator[tuple[str, str]]:
     if summary.commit:
         yield "Commit", one_line(summary.commit)
     yield "Trials", f"{len(summary.trials):,}, recorded with {settings.record}"
-    yield "Samples per case and tier", f"{settings.samples:,}"
+    yield "Samples per case and tier", _samples(settings)
     yield "Margin", exact_points(settings.margin)
     yield "Confidence", exact_percent(settings.confidence)
     for entry in summary.ladder:
         yield f"Tier {entry.name}", _model(entry)
+
+
+def _samples(settings: Settings) -> str:
+    if settings.samples == AUTO:
+        return f"as many as it takes, at most {settings.max_samples:,}"
+    return f"{settings.samples:,}"
 
 
 def _model(entry: LadderEntry) -> str:
