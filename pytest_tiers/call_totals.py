@@ -16,10 +16,14 @@ def seconds(calls: Iterable[Call]) -> tuple[float | None, float | None]:
     return _percentile(known, 50), _percentile(known, 95)
 
 
+#: The numbers of a `Tokens`, in its order.
+_NUMBERS = tuple(attrgetter(each.name) for each in fields(Tokens))
+
+
 def total_tokens(calls: Iterable[Call]) -> Tokens:
     """The tokens of all calls whose tokens are known."""
     known = [call.tokens for call in calls if call.tokens is not None]
-    return Tokens(**{each.name: sum(map(attrgetter(each.name), known)) for each in fields(Tokens)})
+    return Tokens(*(sum(map(number, known)) for number in _NUMBERS))
 
 
 def _percentile(ordered: list[float], percent: int) -> float | None:

@@ -55,6 +55,12 @@ class TierSession:
         if config.pluginmanager.hasplugin("xdist"):
             workers = ForWorkers(self.settings, self.ledger, self.pruning, lambda: self.spending)
             config.pluginmanager.register(workers, "tiers-workers")
+        if self.settings.record != "none" and not hasattr(config, "workerinput"):
+            from pytest_tiers.progress import Progress
+
+            names = self.settings.ladder.names
+            progress = Progress(config, names, lambda: self.spending)
+            config.pluginmanager.register(progress, "tiers-progress")
 
     @cached_property
     def spending(self) -> Path:
