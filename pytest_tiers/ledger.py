@@ -274,12 +274,18 @@ class Ledger:
                 terminalreporter.write_line(line)
         if self.summary is None:
             return
-        from pytest_tiers.reports.terminal import summary_lines
+        from pytest_tiers.reports.terminal import NARROWEST, summary_lines
 
         if verbosity >= 0:
             terminalreporter.section("tiers")
         for text, markup in summary_lines(self.summary, width=width, verbosity=verbosity):
             terminalreporter.write_line(text, **markup)
+        for prompt in self._settings.explain:
+            from pytest_tiers.reports.explain import explain_lines
+
+            terminalreporter.section("tiers: explained")
+            for text in explain_lines(self.summary, prompt, width=max(width, NARROWEST)):
+                terminalreporter.write_line(text)
 
 
 def _commit(root: Path) -> str | None:

@@ -76,6 +76,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="what may fail a run beside its tests (locked where there is a tiers.lock)",
     )
     add("--tiers-update-lock", action="store_true", help="write what is safe to tiers.lock")
+    add(
+        "--tiers-explain",
+        metavar="PROMPT",
+        action="append",
+        default=[],
+        help="print everything known about a prompt: its id, or a part of it",
+    )
     add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
     add(
         "--tiers-prune",
@@ -157,6 +164,7 @@ def read_settings(config: pytest.Config) -> Settings:
         reports=tuple(map(_report, option.tiers_report)),
         placeholder_key=file.placeholder_key,
         wrappers=file.wrappers,
+        explain=tuple(option.tiers_explain),
         judge=file.judge,
         embeddings=file.embeddings,
         config_file=file.path,

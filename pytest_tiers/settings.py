@@ -143,6 +143,7 @@ class Settings:
     gate: GateMode = "off"
     strict_lock: bool = False
     max_age: int | None = None
+    explain: tuple[str, ...] = ()
     judge: Judge | None = None
     embeddings: Embeddings | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -86,6 +87,48 @@ def state(prompt: PromptSummary) -> str:
     if verdicts & {"inconclusive", "matches"}:
         return "undecided"
     return "worse" if "worse" in verdicts else "without a verdict"
+
+
+#: With more prompts than this the decided ones come first, and not all are told.
+_MANY = 12
+#: So many decided prompts are told at most.
+_MOST_DECIDED = 40
+
+
+def in_order_of_telling(summary: RunSummary) -> list[PromptSummary]:
+    """The compared prompts: by id, or where they are many, the decided ones first.
+
+    After these the ones that need the fewest further cases.
+    """
+    compared = [prompt for prompt in by_id(summary) if prompt.comparisons]
+    if len(compared) <= _MANY:
+        return compared
+    return sorted(compared, key=lambda prompt: (_rank(prompt), _least_more(prompt), prompt.id))
+
+
+def told(summary: RunSummary) -> int:
+    """How many of the prompts `in_order_of_telling` a short summary shows."""
+    compared = in_order_of_telling(summary)
+    decided = sum(_rank(prompt) < _UNDECIDED for prompt in compared)
+    return max(_MANY, min(decided, _MOST_DECIDED))
+
+
+_UNDECIDED = STATES.index("undecided")
+
+
+def _rank(prompt: PromptSummary) -> int:
+    """Where a prompt comes in telling; from `_UNDECIDED` on it is not decided."""
+    verdicts = {comparison.verdict for comparison in prompt.comparisons.values()}
+    own = STATES.index(state(prompt))
+    if own >= _UNDECIDED and verdicts & {"worse", "flagship-fails", "unsupported"}:
+        return _UNDECIDED - 1
+    return own
+
+
+def _least_more(prompt: PromptSummary) -> float:
+    """The fewest further cases that could decide one of its candidates."""
+    more = [comparison.more_cases[0] for comparison in prompt.comparisons.values()]
+    return min((cases for cases in more if cases is not None), default=math.inf)
 
 
 def prompt_rows(prompt: PromptSummary) -> Iterator[Row]:

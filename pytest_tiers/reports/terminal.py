@@ -18,7 +18,16 @@ from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
 from pytest_tiers.reports.sites import site_sentences
 from pytest_tiers.reports.suite import suite_sentences
-from pytest_tiers.reports.table import STATES, Row, has_scores, headings, rows, state
+from pytest_tiers.reports.table import (
+    STATES,
+    Row,
+    has_scores,
+    headings,
+    in_order_of_telling,
+    prompt_rows,
+    state,
+    told,
+)
 from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
 from pytest_tiers.reports.totals import (
     cost_sentences,
@@ -41,7 +50,9 @@ _RED = {"red": True}
 _MARKUP = {"safe": _GREEN, "worse": _YELLOW, "flagship-fails": _YELLOW, "unsupported": _YELLOW}
 
 #: Narrower terminals get lines of this width all the same.
-_NARROWEST = 60
+NARROWEST = 60
+#: Longer lines of prose are hard to read, however wide the terminal is.
+_WIDEST_PROSE = 120
 _LONGEST_TIER = 10
 _SHORTEST_ID = 12
 
@@ -55,7 +66,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
     if verbosity < 0:
         yield one_line_summary(summary), {}
         return
-    width = max(width, _NARROWEST)
+    width = max(width, NARROWEST)
     blocks: list[Iterable[Line]]
     if not summary.settings.comparison:
         blocks = [_everyday(summary, width), _gate(summary, width)]
@@ -67,7 +78,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
         judged = _judged(summary)
         by_site = site_sentences(summary) if judged is summary else ()
         blocks = [
-            _table(judged, width),
+            _table(judged, width, everything=verbosity > 0),
             _bullets(_findings(judged), width),
             _bullets(by_site, width),
             _bullets(ruled_out_sentences(summary), width),
@@ -186,8 +197,10 @@ def _one_tier(summary: RunSummary, width: int) -> Iterator[Line]:
     yield from _everyday(summary, width)
 
 
-def _table(summary: RunSummary, width: int) -> Iterator[Line]:
-    found = rows(summary)
+def _table(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Line]:
+    prompts = in_order_of_telling(summary)
+    shown = prompts if everything else prompts[: told(summary)]
+    found = [row for prompt in shown for row in prompt_rows(prompt)]
     if not found:
         return
     flagship = summary.settings.ladder.flagship
@@ -197,6 +210,12 @@ def _table(summary: RunSummary, width: int) -> Iterator[Line]:
     yield head, _BOLD
     for row, line in zip(found, lines, strict=True):
         yield line, _MARKUP.get(row.verdict, {})
+    left = Counter(map(state, prompts[len(shown) :]))
+    if left:
+        what = "prompt" if summary.settings.by == "prompt" else "call site"
+        states = ", ".join(f"{left[each]:,} {each}" for each in STATES if left[each])
+        text = f"… and {count(left.total(), f'more {what}')}: {states} (-v lists all)"
+        yield from _prose(text, width)
 
 
 def fitted_table(found: Sequence[Row], head: Row, width: int) -> list[str]:
@@ -301,7 +320,7 @@ def _totals(summary: RunSummary, width: int) -> Iterator[Line]:
 def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
     yield "What to do next", _BOLD
     for number, step in enumerate(next_steps(summary), start=1):
-        for line in wrap(step, width, first=f"{number}. ", rest="   "):
+        for line in wrap(step, min(width, _WIDEST_PROSE), first=f"{number}. ", rest="   "):
             yield line, {}
 
 
@@ -319,10 +338,10 @@ def _bullets(
     sentences: Iterable[str], width: int, markup: dict[str, bool] | None = None
 ) -> Iterator[Line]:
     for sentence in sentences:
-        for line in wrap(sentence, width, first="- ", rest="  "):
+        for line in wrap(sentence, min(width, _WIDEST_PROSE), first="- ", rest="  "):
             yield line, markup or {}
 
 
 def _prose(text: str | None, width: int, markup: dict[str, bool] | None = None) -> Iterator[Line]:
-    for line in wrap(text or "", width, rest="  "):
+    for line in wrap(text or "", min(width, _WIDEST_PROSE), rest="  "):
         yield line, markup or {}

@@ -73,7 +73,7 @@ def test_golden_text(name: str, build: Any, width: int, verbosity: int) -> None:
 
 
 @pytest.mark.parametrize("build", [support_desk, small_suite, everyday_with_trouble])
-@pytest.mark.parametrize("width", [80, 100, 133])
+@pytest.mark.parametrize("width", [80, 100, 120, 133, 200])
 def test_every_line_fits(build: Any, width: int) -> None:
     for line in text(build(), width, 1).splitlines():
         assert display_width(line) <= width, line
@@ -740,3 +740,37 @@ def test_a_steady_flagship_needs_no_explanation_and_an_unknown_one_no_sentence()
     alone = prompt("a", comparison(), disagreements={"mini": Disagreement(0.1, 0.0, 0.5, 20)})
     assert list(flakiness_sentences(run(alone))) == []
     assert list(flakiness_sentences(run(wavering("test_x", 0.1, 0.1, flagship="other")))) == []
+
+
+def test_of_many_prompts_the_decided_ones_come_first_and_the_rest_is_counted() -> None:
+    undecided = [prompt(f"t.py::test_open_{number:02}", comparison()) for number in range(10)]
+    closer = prompt("t.py::test_z_closer", comparison(more_cases=(3, 4)))
+    worse = prompt("t.py::test_worse", comparison(verdict="worse"))
+    proven = prompt("t.py::test_z_proven", safe(), recommended="mini")
+    failing = prompt("t.py::test_broken", comparison(verdict="flagship-fails"))
+    summary = run(*undecided, closer, worse, proven, failing)
+    shown = text(summary).split("\n\n")[0].splitlines()
+    names = [line.split()[0].rpartition("::")[2] for line in shown[1:-1]]
+    assert names == [
+        "test_z_proven",
+        "test_broken",
+        "test_worse",
+        "test_z_closer",
+        *(f"test_open_{number:02}" for number in range(8)),
+    ]
+    assert shown[-1] == "… and 2 more prompts: 2 undecided (-v lists all)"
+    assert "more prompts:" not in text(summary, verbosity=1)
+    assert "test_open_09 " in text(summary, verbosity=1)
+    by_id = text(run(*undecided[:2], proven)).splitlines()[1:4]
+    assert [line.split()[0][-7:] for line in by_id] == ["open_00", "open_01", "_proven"]
+
+
+def test_of_very_many_decided_prompts_not_all_are_shown() -> None:
+    proven = [prompt(f"t.py::test_{n:02}", safe(), recommended="mini") for n in range(45)]
+    assert "… and 5 more prompts: 5 safe (-v lists all)" in text(run(*proven))
+
+
+def test_prose_is_no_wider_than_a_reader_likes() -> None:
+    table, *prose = text(support_desk(), width=200).split("\n\n")
+    assert max(map(display_width, table.splitlines())) > 120
+    assert max(display_width(line) for part in prose for line in part.splitlines()) <= 120
