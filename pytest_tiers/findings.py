@@ -174,7 +174,7 @@ class SuiteFinding:
     ``difference`` (candidate − flagship) and ``largest_drop`` are of the average over
     ``prompts``, each weighted by its number of cases. ``worse`` and ``unproven`` are the prompts
     for which that average promises nothing, ``left_out`` those that are not in it, because their
-    tests tell nothing.
+    tests tell nothing, or only some of their answers were recorded again.
     """
 
     tier: str

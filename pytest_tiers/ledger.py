@@ -161,6 +161,13 @@ class Ledger:
 
         library = self.runner.library if self.runner is not None else Library()
         self.notes += library.fold(sorted(roots))
+        # Whether a trial was made anew shows when it stands in its cassette, beside the others.
+        for nodeid, trial in self._trials.items():
+            if trial.recording is not None:
+                path, case = trial.recording
+                generation = library.generation(Path(path), (case, trial.sample))
+                if generation is not None:
+                    self._trials[nodeid] = replace(trial, generation=generation)
 
     def _is_selection(self) -> bool:
         """Whether only part of the suite was to run."""

@@ -208,7 +208,8 @@ class Trial:
     and ``output_difference`` what differs, as text.
     ``stale`` means that a recording of this trial exists but lacks one of its requests.
     ``budget`` means that the cost or call limit kept it from running. ``expects_call`` is True
-    for tests that use the ``tier`` fixture.
+    for tests that use the ``tier`` fixture. ``recording`` names its cassette and the case in it;
+    ``generation`` is the same for recordings that were made anew together.
     """
 
     prompt: str
@@ -237,6 +238,8 @@ class Trial:
     file: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     request_parts: RequestParts | None = None
+    recording: tuple[str, str] | None = None
+    generation: int = 0
 
     @property
     def counts(self) -> bool:

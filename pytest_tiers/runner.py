@@ -379,6 +379,7 @@ class Runner:
             settled = self._desk.settle(planned, active.output, active.how)
         replayed = bool(active.calls) and all(made.replayed for made in active.calls)
         active.calls += settled.calls
+        file = self._files[planned.function, planned.tier.name]
         return Trial(
             prompt=planned.prompt,
             case=planned.case,
@@ -402,7 +403,9 @@ class Runner:
             stale=active.stale,
             budget=active.out_of_budget,
             expects_call=planned.uses_tier_fixture,
-            file=str(self._files[planned.function, planned.tier.name].root),
+            file=str(file.root),
+            recording=(str(file.path), planned.case_in_function),
+            generation=active.tape.generation,
             settings={
                 "margin": settings.margin,
                 "min_pass_rate": settings.min_pass_rate,

@@ -30,7 +30,9 @@ def suite_finding(
     was proven worse before, which must not make the prompt weigh less.
     """
     counted = sorted(
-        prompt for prompt in evidence if comparisons[prompt].verdict not in _TELL_NOTHING
+        prompt
+        for prompt in evidence
+        if comparisons[prompt].verdict not in _TELL_NOTHING and not comparisons[prompt].made_anew
     )
     if len(counted) < 2:
         return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_tiers import statistics
+from pytest_tiers.history import made_anew_in_part
 from pytest_tiers.records import Trial
 from pytest_tiers.scores import is_scored
 from pytest_tiers.settings import FLAGSHIP_MAY_MISS
@@ -33,7 +34,8 @@ class Comparison:
     ``candidate_passed`` and ``flagship_passed`` count the complete ``pairs``;
     ``missing_trials`` the pairs left out because one side, or both, has no result. In
     ``spared_pairs`` of the pairs the flagship was not called: there each number holds whatever
-    it would have said, so that ``difference`` is the lowest that it can be.
+    it would have said, so that ``difference`` is the lowest that it can be. ``made_anew`` names
+    the tiers of which only some recordings were made anew: then there is no verdict.
     """
 
     tier: str
@@ -54,6 +56,7 @@ class Comparison:
     more_cases: tuple[int | None, int | None]
     missing_trials: int
     output_mismatches: int
+    made_anew: tuple[str, ...] = ()
     held_back: bool = False
     measurably_worse: bool = False
     among: int = 1
@@ -187,6 +190,13 @@ def gather(
     verdict = _own_verdict(
         trials, candidate, flagship, has_pairs=bool(complete), spared=len(spared)
     )
+    made_anew = tuple(
+        tier
+        for tier in (candidate, flagship)
+        if made_anew_in_part(trial for trial in trials if trial.tier == tier)
+    )
+    if verdict is None and made_anew:
+        verdict = "inconclusive"
     comparison = Comparison(
         tier=candidate,
         flagship=flagship,
@@ -212,6 +222,7 @@ def gather(
         output_mismatches=sum(
             trial.tier == candidate and trial.output_match is False for trial in trials
         ),
+        made_anew=made_anew,
         scored=is_scored(trials),
         spared_pairs=sum(pair.flagship is None for pair, _ in complete),
     )
@@ -257,7 +268,7 @@ def decide(
         final = _conclude(each, prompt in safe, alpha) if each.undecided else each.comparison
         if final.verdict == "safe":
             more = (0, 0)
-        elif more == (0, 0):  # something else than the number of cases stands in the way
+        elif more == (0, 0) or final.made_anew:  # what stands in the way is not their number
             more = (None, None)
         comparisons[prompt] = replace(final, more_cases=more, among=among)
     return comparisons

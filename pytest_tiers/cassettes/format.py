@@ -74,10 +74,14 @@ class RecordedCall:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The calls of one trial, in order. Not ``complete``: the trial did not come to its end."""
+    """The calls of one trial, in order. Not ``complete``: the trial did not come to its end.
+
+    ``generation`` grows when the same requests are asked anew.
+    """
 
     calls: tuple[RecordedCall, ...]
     complete: bool = True
+    generation: int = 0
 
 
 #: Case and sample.
@@ -148,6 +152,7 @@ def dump(cassette: Cassette) -> str:
                     "case": case,
                     "sample": sample,
                     **({} if trial.complete else {"complete": False}),
+                    **({"generation": trial.generation} if trial.generation else {}),
                     "calls": [dict(call.about) for call in trial.calls],
                 }
                 for (case, sample), trial in trials
@@ -214,7 +219,9 @@ def _cassette(document: Any) -> Cassette:
                 _recorded(interactions.pop() if interactions else None, about)
                 for about in trial["calls"]
             )
-            recording = Recording(calls, trial.get("complete", True))
+            recording = Recording(
+                calls, trial.get("complete", True), int(trial.get("generation", 0))
+            )
         except _WRONG_SHAPE as error:
             raise MisshapenError(_wrong(error), *place) from error
         trials_of_its_kind = cassette.recordings if recording.complete else cassette.unfinished

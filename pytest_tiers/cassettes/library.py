@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_tiers.cassettes import format
+from pytest_tiers.cassettes import format, generations
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, TrialKey
+from pytest_tiers.cassettes.generations import Repeats
 from pytest_tiers.cassettes.journal import (
     FOLDER,
     Journal,
@@ -34,7 +35,7 @@ class Attempt:
 
     ``calls`` maps the position of a call to what was recorded or replayed. ``anew`` means that
     the user asked to replace a cassette that cannot be read, ``renamed_from`` that the case's
-    recordings stand under this name.
+    recordings stand under this name. ``repeats`` tells whether it was recorded before.
     """
 
     function: str
@@ -44,6 +45,7 @@ class Attempt:
     complete: bool = False
     anew: bool = False
     renamed_from: str | None = None
+    repeats: Repeats | None = None
 
 
 #: What becomes of answers that no cassette has taken.
@@ -58,6 +60,7 @@ class Library:
 
     def __init__(self) -> None:
         self._read: dict[Path, Cassette | CassetteError | None] = {}
+        self._folded: dict[Path, Cassette] = {}
         self._journals: dict[Path, Journal] = {}
         self._failures: dict[Path, OSError] = {}
         self._lock = threading.RLock()
@@ -76,6 +79,15 @@ class Library:
         if isinstance(found, CassetteError):
             raise found
         return found
+
+    def generation(self, path: Path, key: TrialKey) -> int | None:
+        """The generation of a trial's recording; None where this session wrote no cassette there.
+
+        What it has only read was known when the trial replayed.
+        """
+        cassette = self._folded.get(path)
+        recording = cassette.recordings.get(key) if cassette else None
+        return recording.generation if recording else None
 
     def of_other_tiers(self, file: CassetteFile) -> list[Cassette | CassetteError]:
         """The same test's cassettes on other tiers; the error for one that cannot be read."""
@@ -159,10 +171,12 @@ class Library:
         by_cassette: dict[str, list[Entry]] = defaultdict(list)
         for entry in itertools.chain.from_iterable(journals.values()):
             by_cassette[entry["cassette"]].append(entry)
+        attempts = {target: list(_attempts(found)) for target, found in by_cassette.items()}
+        numbers = self._generations(root, attempts)
         folded = set()
-        for target, found in by_cassette.items():
+        for target in by_cassette:
             try:
-                said += self._fold_into(root / target, list(_attempts(found)))
+                said += self._fold_into(root / target, attempts[target], numbers)
                 folded.add(target)
             except (OSError, CassetteError) as error:
                 reason = str(error).removesuffix(".")
@@ -173,7 +187,21 @@ class Library:
             _leave(path, found, [entry for entry in found if entry["cassette"] not in folded])
         return said
 
-    def _fold_into(self, target: Path, attempts: Sequence[Attempt]) -> list[str]:
+    def _generations(
+        self, root: Path, attempts: Mapping[str, Sequence[Attempt]]
+    ) -> Mapping[str, int]:
+        """The generation of what was recorded again, by tier."""
+        by_tier: dict[str, list[tuple[Cassette | None, Sequence[Attempt]]]] = defaultdict(list)
+        for target, found in attempts.items():
+            if any(attempt.repeats is not None for attempt in found):
+                self._read.pop(root / target, None)  # another run may have changed it
+                with contextlib.suppress(CassetteError):
+                    by_tier[found[0].tier].append((self.cassette(root / target), found))
+        return {tier: generations.next_number(found) for tier, found in by_tier.items()}
+
+    def _fold_into(
+        self, target: Path, attempts: Sequence[Attempt], numbers: Mapping[str, int]
+    ) -> list[str]:
         """Merge attempts into a cassette; what the user should know."""
         said: list[str] = []
         self._read.pop(target, None)
@@ -187,13 +215,16 @@ class Library:
             cassette = None
         cassette = cassette or Cassette(attempts[0].function, attempts[0].tier)
         for attempt in attempts:
-            if attempt.renamed_from is None:
-                _merge(cassette, attempt)
-            else:
+            if attempt.renamed_from is not None:
                 self._rename(target, cassette, attempt.renamed_from, attempt.key[0])
+        before = dict(cassette.recordings)
+        recorded = [attempt for attempt in attempts if attempt.renamed_from is None]
+        for attempt in recorded:
+            _merge(cassette, attempt)
+        generations.count(cassette, before, recorded, numbers.get(cassette.tier, 0))
         if cassette.recordings or cassette.unfinished:
             write_atomically(target, format.dump(cassette))
-            self._read[target] = cassette
+            self._read[target] = self._folded[target] = cassette
         return said
 
     def _rename(self, target: Path, cassette: Cassette, old: str, new: str) -> None:
@@ -262,6 +293,7 @@ def _attempts(journalled: Iterable[Mapping[str, Any]]) -> Iterable[Attempt]:
         # An answer that comes when its test has ended does not make the trial incomplete.
         attempt.complete = attempt.complete or entry.get("complete", False)
         attempt.renamed_from = attempt.renamed_from or entry.get("renamed_from")
+        attempt.repeats = attempt.repeats or entry.get("repeats")
         if "interaction" in entry:
             call = RecordedCall(entry["interaction"], entry["about"])
             position = entry["position"]

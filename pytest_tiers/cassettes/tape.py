@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, recorded_call
-from pytest_tiers.cassettes.library import Library
+from pytest_tiers.cassettes.generations import Repeats
+from pytest_tiers.cassettes.library import Library, says_the_same
 from pytest_tiers.cassettes.matching import Matcher, SentRequest
 from pytest_tiers.cassettes.names import VERSUS, CassetteFile
 from pytest_tiers.cassettes.renamed import RenamedCases
@@ -164,11 +165,14 @@ class Tape:
         self._sent = 0
         self._records = False
         self._not_journalled: dict[int, RecordedCall] = {}
+        self._keys: dict[int, str] = {}
+        self._used: dict[int, RecordedCall] = {}
         self.damage: str | None = None
         cassette = self._own_cassette()
         unfinished = cassette.unfinished.get(label.key) if cassette else None
         complete = cassette.recordings.get(label.key) if cassette else None
         self.has_recording = complete is not None
+        self._before = complete
         if mode == "all" or (mode == "new_episodes" and unfinished):
             base = unfinished
         else:
@@ -222,10 +226,11 @@ class Tape:
         key = self._matcher.key(scrubbed)
         with self._lock:
             position, self._sent = self._sent, self._sent + 1
+            self._keys[position] = key
             self._look_for_old_name(key)
             found = self._find(key)
             if found is not None:
-                self._not_journalled[position] = found
+                self._use(position, found)
             else:
                 self._check_may_go_out(scrubbed, observer)
         exchange = Exchange(self, request, observer, position, found)
@@ -248,6 +253,7 @@ class Tape:
         if found:
             self._old_name, recording = found
             self._shelves = [Shelf(recording, self._matcher)]
+            self._before = recording
             self.has_recording, self._goes_out = True, False
 
     def _find(self, key: str) -> RecordedCall | None:
@@ -308,7 +314,7 @@ class Tape:
         """Journal an answer. Raises AnswerNotSaved where the disk does not take it."""
         with self._lock:
             self._records = True
-            self._not_journalled[position] = call
+            self._use(position, call)
             try:
                 self._write_calls()
             except OSError as error:
@@ -318,7 +324,32 @@ class Tape:
         """Take over an answer that was asked for, and journalled, ahead of this trial."""
         with self._lock:
             self._records = True
-            self._not_journalled[position] = call
+            self._use(position, call)
+
+    def _use(self, position: int, call: RecordedCall) -> None:
+        self._not_journalled[position] = self._used[position] = call
+
+    @property
+    def generation(self) -> int:
+        """The generation of the trial's recording, 0 where it has none."""
+        return self._before.generation if self._before is not None else 0
+
+    def _repeats(self) -> Repeats | None:
+        """What the trial's own recording became; None where it has none or asks other things.
+
+        The first change tells: an answer that changed changes the requests that quote it, a
+        request that changed is another question.
+        """
+        if self._before is None:
+            return None
+        shelf = Shelf(self._before, self._matcher)
+        for position in sorted(self._used):
+            index = shelf.take(self._keys[position])
+            if index is None:
+                return None
+            if not says_the_same(shelf.calls[index], self._used[position]):
+                return "other"
+        return "same"
 
     def _not_saved(self, error: OSError) -> AnswerNotSaved:
         return AnswerNotSaved(
@@ -338,7 +369,7 @@ class Tape:
             # completes the trial from the answers that stand in the journal.
             with contextlib.suppress(OSError):
                 self._write_calls()
-                self._write(complete=complete)
+                self._write(complete=complete, repeats=self._repeats() if complete else None)
 
     def _store_new_name(self) -> None:
         if self._mode != "none":

@@ -278,6 +278,7 @@ def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> 
         "measurably_worse": comparison.measurably_worse,
         "spared_pairs": comparison.spared_pairs,
         "scored": comparison.scored,
+        "made_anew": list(comparison.made_anew),
     }
 
 

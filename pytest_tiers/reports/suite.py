@@ -25,7 +25,7 @@ def suite_sentences(summary: RunSummary) -> Iterator[str]:
             for what, prompts in (
                 ("worse", found.worse),
                 ("unproven", found.unproven),
-                ("left out, because their tests tell nothing", found.left_out),
+                ("left out, because they tell nothing", found.left_out),
             )
             if prompts
         ]

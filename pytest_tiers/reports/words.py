@@ -233,6 +233,8 @@ def _no_data(context: _Context, prompt: PromptSummary, comparison: Comparison) -
 
 
 def _inconclusive(prompt: PromptSummary, comparison: Comparison) -> tuple[str, str]:
+    if comparison.made_anew:
+        return "made-anew", _made_anew(comparison.made_anew)
     if comparison.held_back:
         text = (
             "safe on its own, not yet among the "
@@ -250,6 +252,14 @@ def _inconclusive(prompt: PromptSummary, comparison: Comparison) -> tuple[str, s
     if comparison.agreeing == comparison.cases:
         return "agrees", _agrees(comparison)
     return "undecided", _undecided(comparison)
+
+
+def _made_anew(tiers: Sequence[str]) -> str:
+    return (
+        f"no verdict, because only some answers of {listed(tiers)} were recorded again, when "
+        "their outcome was known; record all of this prompt's again together, with "
+        f"--tiers={','.join(tiers)} --tiers-record=all"
+    )
 
 
 def _missing(trials: int) -> str:
@@ -408,6 +418,7 @@ _KINDS: Mapping[str, _Sentences] = {
     "worse": _together(_merged_worse),
     "flagship-fails": _by_prompt,
     "unsupported": _one_by_one,
+    "made-anew": _one_by_one,
     "missing": _together(_merged_missing),
     "held-back": _together(_merged_held_back),
     "matches": _together(_merged_matches),

@@ -56,6 +56,20 @@ def read_back(text: str) -> Cassette:
         return load(path)
 
 
+def test_generations_are_kept_and_take_a_line_only_where_there_are_any() -> None:
+    plain = cassette(call())
+    assert "generation" not in dump(plain)
+    anew = Cassette(plain.function, "nano", {("case", 1): Recording((call(),), generation=3)})
+    assert dump(anew).count("generation: 3\n") == 1
+    assert read_back(dump(anew)) == anew
+
+
+def test_a_generation_is_a_number() -> None:
+    anew = Cassette("t.py::test", "nano", {("case", 1): Recording((call(),), generation=3)})
+    with pytest.raises(CassetteError, match="often"):
+        read_back(dump(anew).replace("generation: 3", "generation: often"))
+
+
 def read_by_vcr(text: str) -> tuple[list[Any], list[Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "cassette.yaml")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,6 +56,17 @@ def test_what_is_missing_counts_against_the_candidate() -> None:
     assert gappy.cases == 60
     assert gappy.largest_drop > whole.largest_drop + 0.25
     assert (none.cases, none.difference, none.largest_drop) == (0, None, 1.0)
+
+
+def test_a_prompt_of_which_answers_were_thrown_away_is_left_out() -> None:
+    anew = [replace(trial, generation=trial.case == "0.3") for trial in trials_of("1/1*40")]
+    evidence = {
+        name: gather(trials, candidate="nano", flagship="full", margin=0.1, alpha=ALPHA)
+        for name, trials in (("a", trials_of("1/1*40")), ("b", trials_of("1/1*9")), ("c", anew))
+    }
+    found = suite_finding(evidence, decide(evidence, alpha=ALPHA), ALPHA)
+    assert found is not None
+    assert (found.cases, found.left_out) == (49, ("c",))
 
 
 def test_a_prompt_whose_flagship_fails_dilutes_nothing() -> None:
@@ -116,8 +128,7 @@ FINDING = SuiteFinding("mini", "full", 12, 412, -0.011, 0.0391, (), (), ())
         (
             {"difference": 0.0, "left_out": ("t.py::b",)},
             "mini on average over these 12 prompts, by their 412 cases: at most 4 points worse "
-            "than full (95% confidence; no drop seen). Left out, because their tests tell nothing: "
-            "b.",
+            "than full (95% confidence; no drop seen). Left out, because they tell nothing: b.",
         ),
         (
             {"difference": None, "cases": 0, "largest_drop": 1.0},

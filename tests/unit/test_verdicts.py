@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,42 @@ class TestSamplesAndScores:
         trials = [*trials_of("1/1*5"), *(trial(f"0.{n}", "mini", 1, "error") for n in range(9))]
         found = gather(trials, candidate="nano", flagship="full", margin=0.1, alpha=ALPHA)
         assert found == evidence("1/1*5", planned_cases=5)
+
+
+class TestMadeAnew:
+    def decided(self, text: str, anew: set[tuple[str, str]]) -> Comparison:
+        trials = [
+            replace(trial, generation=(trial.tier, trial.case) in anew) for trial in trials_of(text)
+        ]
+        found = gather(trials, candidate="nano", flagship="full", margin=0.1, alpha=ALPHA)
+        return decide({"p": found}, alpha=ALPHA)["p"]
+
+    def test_of_some_trials_there_is_no_verdict(self) -> None:
+        for text in ("1/1*60", "111/111*12", "1/0*40"):
+            found = self.decided(text, {("nano", "0.3")})
+            assert (found.verdict, found.made_anew) == ("inconclusive", ("nano",))
+            assert (found.more_cases, found.held_back) == ((None, None), False)
+        assert self.decided("1/1*60", {("full", "0.3")}).made_anew == ("full",)
+        both = self.decided("1/1*60", {("full", "0.3"), ("nano", "0.3")})
+        assert both.made_anew == ("nano", "full")
+
+    def test_of_all_trials_of_a_tier_they_are_as_good_as_the_first(self) -> None:
+        anew = {("nano", f"0.{case}") for case in range(60)}
+        found = self.decided("1/1*60", anew)
+        assert (found.verdict, found.made_anew) == ("safe", ())
+
+    def test_without_answers_there_is_nothing_to_be_said_of_them(self) -> None:
+        assert self.decided("1/e*40", {("full", "0.3")}).verdict == "no-data"
+        assert self.decided("0/0*40", {("full", "0.3")}).verdict == "flagship-fails"
+
+    def test_it_counts_among_the_comparisons_of_the_run(self) -> None:
+        anew = [replace(trial, generation=trial.case == "0.3") for trial in trials_of("1/1*60")]
+        found = {
+            "a": gather(anew, candidate="nano", flagship="full", margin=0.1, alpha=ALPHA),
+            "b": evidence("1/1*32"),
+        }
+        decided = decide(found, alpha=ALPHA)
+        assert (decided["b"].among, decided["b"].held_back) == (2, True)
 
 
 class TestWorse:
