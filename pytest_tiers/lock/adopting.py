@@ -191,8 +191,9 @@ def entry_of(
     ``trials`` are those of the prompt.
     """
     settings = summary.settings
-    stats, flagship = prompt.tiers[comparison.tier], prompt.tiers[comparison.flagship]
-    rate, yardstick = stats.pass_rate, flagship.pass_rate
+    # A flagship that was spared in all trials has no numbers.
+    stats, flagship = prompt.tiers[comparison.tier], prompt.tiers.get(comparison.flagship)
+    rate, yardstick = stats.pass_rate, flagship.pass_rate if flagship else None
     misses: defaultdict[str, list[int]] = defaultdict(list)
     samples = set()
     parts = []
@@ -221,7 +222,7 @@ def entry_of(
         largest_drop=_up(comparison.largest_drop),
         log_evidence=_down(comparison.log_evidence),
         usd_per_1000=_cost(stats.cost_per_1000),
-        replaces_usd_per_1000=_cost(flagship.cost_per_1000),
+        replaces_usd_per_1000=_cost(flagship.cost_per_1000 if flagship else None),
         holds_for=fingerprint(parts),
         known_misses={case: tuple(sorted(of_case)) for case, of_case in misses.items()},
     )
