@@ -15,6 +15,7 @@ class EchoServer:
 
     While the ``with`` block runs, any ``*.example.com`` in this process is this service too, so
     that it can play a remote one. ``statuses`` are the next answers' statuses; then 200.
+    ``also`` is in every answer.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class EchoServer:
         self.bodies: list[bytes] = []
         self.authorizations: list[str | None] = []
         self.statuses: list[int] = []
+        self.also: dict[str, Any] = {}
         self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
         self.port = self._http.server_address[1]
@@ -69,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner.bodies.append(body)
         owner.authorizations.append(self.headers.get("Authorization"))
         said = {"number": len(owner.requests), "path": self.path, "body": body.decode("latin-1")}
-        answer = json.dumps(said).encode()
+        answer = json.dumps(said | owner.also).encode()
         self.send_response(owner.statuses.pop(0) if owner.statuses else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Set-Cookie", "session=abc")

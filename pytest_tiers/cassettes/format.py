@@ -16,6 +16,7 @@ import yaml
 from vcr.serializers import yamlserializer
 
 from pytest_tiers.cassettes.damage import MisshapenError, damaged
+from pytest_tiers.cassettes.fields import hide_secret_fields
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import CassetteError
@@ -107,7 +108,8 @@ def recorded_call(
 ) -> RecordedCall:
     """A call as it may be written: decompressed, indented, without secrets.
 
-    ``response`` is as vcrpy's stubs hand it over.
+    ``response`` is as vcrpy's stubs hand it over. What a model wrote is kept as it is, save for
+    the values of key variables.
     """
     body, encoding = _decompressed(response)
     headers = {
@@ -115,17 +117,20 @@ def recorded_call(
         for name, values in scrub.headers(response["headers"]).items()
         if name != "content-encoding" or encoding
     }
+    body = scrub.content(body)
+    if not request.may_ask_any_model:
+        body = hide_secret_fields(body, headers.get("content-type", [""])[0])
     interaction = {
         "request": {
             "method": request.method,
             "uri": scrub.url(request.url),
             "headers": scrub.headers(request.headers),
-            "body": _readable(scrub.bytes(request.body)),
+            "body": _readable(scrub.body(request.body, request.headers.get("content-type"))),
         },
         "response": {
             "status": dict(response["status"]),
             "headers": headers,
-            "body": {"string": _readable(scrub.bytes(body))},
+            "body": {"string": _readable(body)},
         },
     }
     return RecordedCall(interaction, about)

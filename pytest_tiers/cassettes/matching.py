@@ -8,10 +8,11 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from pytest_tiers.cassettes.fields import hide_secret_fields, hide_secret_query
 from pytest_tiers.settings import IgnoreRule
 
 #: Paths of the calls that a tier stands in for, longest first.
@@ -22,6 +23,9 @@ NOT_COMPARED = frozenset({"metadata", "user", "safety_identifier", "prompt_cache
 
 #: One of these is in the body of every call of a model.
 _IN_A_MODEL_CALL = frozenset({"model", "messages", "prompt", "input"})
+
+#: The same for the APIs of other makers, which no tier stands in for.
+_IN_ANY_MODEL_CALL = _IN_A_MODEL_CALL | {"contents"}
 
 #: Text that differs from run to run, by the name a message gives it.
 _PASSING = {
@@ -71,6 +75,12 @@ class SentRequest:
             and not _IN_A_MODEL_CALL.isdisjoint(body)
         )
 
+    @property
+    def may_ask_any_model(self) -> bool:
+        """Whether a model of whatever API may have written the answer."""
+        body = self.json
+        return isinstance(body, dict) and not _IN_ANY_MODEL_CALL.isdisjoint(body)
+
 
 #: What a project's hook ``pytest_tiers_normalise_request`` may change: method, url and body.
 Normalise = Callable[[dict[str, Any]], None]
@@ -84,7 +94,13 @@ class Matcher:
         self._normalise = normalise
 
     def normalised(self, request: SentRequest) -> dict[str, Any]:
-        """What of a request is compared: method, path or URL, and body without what is ignored."""
+        """What of a request is compared: method, path or URL, and body without what is ignored.
+
+        Secrets neither: an older recording may hold one that is not written any more.
+        """
+        content_type = request.headers.get("content-type", "")
+        clean = hide_secret_fields(request.body, content_type)
+        request = replace(request, body=clean) if clean != request.body else request
         body = request.json
         if request.asks_model:
             body = {key: value for key, value in body.items() if key not in NOT_COMPARED}
@@ -92,11 +108,11 @@ class Matcher:
                 body = _without(body, path, pattern)
             compared = {"method": request.method, "url": request.endpoint, "body": body}
         else:
-            boundary = _boundary(request.headers.get("content-type", ""))
+            boundary = _boundary(content_type)
             raw = request.body.replace(boundary, b"BOUNDARY") if boundary else request.body
             compared = {
                 "method": request.method,
-                "url": request.url,
+                "url": hide_secret_query(request.url),
                 "body": raw.decode("utf-8", "backslashreplace") if body is None else body,
             }
         if self._normalise is not None:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, recorded_call
 from pytest_tiers.cassettes.generations import Repeats
@@ -213,8 +214,15 @@ class Tape:
             request.method,
             self._scrubber.url(request.url),
             request.headers,
-            self._scrubber.bytes(request.body),
+            self._scrubber.body(request.body, request.headers.get("content-type")),
         )
+
+    def reason_without_secrets(self, reason: str, request: SentRequest) -> str:
+        """Why a request failed; some clients tell its whole address."""
+        query, clean = (
+            urlsplit(url).query for url in (request.url, self._scrubber.url(request.url))
+        )
+        return self._scrubber.text(reason.replace(query, clean) if query else reason)
 
     def begin(self, request: SentRequest, observer: CallObserver) -> Exchange:
         """Start a call: reserves its answer, or makes sure that one may be asked for.
@@ -515,7 +523,8 @@ class Exchange:
     def failed(self, error: BaseException) -> None:
         """The call ended with an exception: no answer came, unless one was told already."""
         if not self._is_settled:
-            self._observer.failed(f"{type(error).__name__}: {error}".rstrip(": "))
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            self._observer.failed(self._tape.reason_without_secrets(reason, self._request))
         self._keep_promise(None)
 
     def _keep_promise(self, call: RecordedCall | None) -> None:

@@ -213,7 +213,8 @@ class OtherCall:
 
     def failed(self, reason: str) -> None:
         """The service could not be reached, or could not answer."""
-        self._attempt.failed(f"{self._request.url}: {reason}")
+        url = self._trial.tape.without_secrets(self._request).url
+        self._attempt.failed(f"{url}: {reason}")
 
     def missed(self, reason: str, *, stale: bool) -> None:
         """Replay found no answer."""

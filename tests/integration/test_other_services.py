@@ -9,6 +9,7 @@ import pytest
 
 from tests.echo_server import EchoServer
 from tests.integration.one_test import run_one
+from tests.openai_server import OpenAIServer
 
 Report = Callable[[], dict[str, Any]]
 
@@ -132,6 +133,78 @@ def ask(text):
     run_one(project, "--tiers=nano", "-p", "tests.no_network").assert_outcomes(passed=1)
     (file,) = (project.path / "cassettes").rglob("*.yaml")
     assert "bWU6b3BlbiBzZXNhbWU=" not in file.read_text()
+
+
+def test_secrets_in_bodies_and_addresses_are_in_no_file(
+    project: pytest.Pytester, echo: EchoServer, server: OpenAIServer, report: Report
+) -> None:
+    """A login whose answer is used in the calls that follow: recorded, and replayed."""
+    echo.also = {"access_token": "s3cr3t-1", "client_secret": {"value": "s3cr3t-2"}, "expires": 9}
+    echo.also |= {"path": "not said again", "body": ""}
+    app = f"""
+import aiohttp, asyncio, httpx, requests
+from openai import OpenAI
+
+url = "{echo.at("shop.example.com")}"
+client = OpenAI()
+
+async def over_aiohttp(**how):
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url, **how) as answer:
+            return (await answer.json())["number"]
+
+def ask(text):
+    form = {{"grant_type": "password", "username": "me", "password": "s3cr3t-3"}}
+    login = httpx.post(url + "/token?client_secret=s3cr3t-4", data=form).json()
+    token = login["access_token"]
+    assert login["expires"] == 9
+    numbers = [
+        requests.get(f"{{url}}/orders", params={{"token": token}}).json()["number"],
+        requests.post(url, json={{"orders": [{{"id": 1, "apiKey": token}}]}}).json()["number"],
+        httpx.post(url, files={{"file": b"x"}}, data={{"password": token}}).json()["number"],
+        httpx.post("http://me:s3cr3t-5@" + url[7:], json={{"n": 1}}).json()["number"],
+        asyncio.run(over_aiohttp(json={{"id": 2, "refresh_token": token}})),
+    ]
+    said = client.chat.completions.create(
+        model="m", max_tokens=9, messages=[{{"role": "user", "content": "keep: password"}}],
+        extra_body={{"headers": {{"Authorization": "Bearer s3cr3t-6"}}}},
+    )
+    return numbers == [2, 3, 4, 5, 6] and said.usage.total_tokens
+"""
+    run_one(project, "--tiers=nano", app=app).assert_outcomes(passed=1)
+    assert b"s3cr3t-3" in echo.bodies[0]
+    assert b"s3cr3t-1" in echo.bodies[3]
+    assert "s3cr3t-6" in str(server.requests[0].json)
+    written = [path for path in (project.path / "cassettes").rglob("*") if path.is_file()]
+    for path in (*written, project.path / "out.json"):
+        assert "s3cr3t" not in path.read_text()
+    (text,) = [path.read_text() for path in written if path.suffix == ".yaml"]
+    assert text.count('"access_token": "<access_token>"') == 6
+    assert '"max_tokens": 9' in text
+    run_one(project, "--tiers=nano", "-p", "tests.no_network").assert_outcomes(passed=1)
+    (trial,) = report()["trials"]
+    assert trial["replayed"]
+
+
+@pytest.mark.usefixtures("echo")
+def test_no_secret_of_an_address_is_in_a_report(project: pytest.Pytester, report: Report) -> None:
+    app = """
+import requests
+def ask(text):
+    try:
+        requests.get("http://me:s3cr3t-1@down.example.com:9/x?api_key=s3cr3t-2&q=of-the-team-1")
+    except requests.ConnectionError as error:
+        assert "s3cr3t-2" in str(error)  # the client's own words
+"""
+    project.makeconftest("import os; os.environ['TEAM_KEY'] = 'of-the-team-1'")
+    run_one(project, "--tiers=nano", "--tiers-report=out.html", app=app)
+    (trial,) = report()["trials"]
+    assert trial["outcome"] == "error"
+    assert "api_key=<api_key>" in trial["reason"]
+    for name in ("out.json", "out.html"):
+        text = (project.path / name).read_text()
+        assert "s3cr3t" not in text
+        assert "of-the-team-1" not in text
 
 
 def test_traces_of_openai_agents_are_neither_recorded_nor_sent(project: pytest.Pytester) -> None:

@@ -277,6 +277,27 @@ def test_secrets_are_in_no_part_of_the_text(monkeypatch: pytest.MonkeyPatch) -> 
     assert text.count("<OPENAI_API_KEY>") == 3
 
 
+@pytest.mark.parametrize(
+    ("asked", "is_kept"),
+    [
+        (b'{"model": "m", "messages": []}', True),
+        (b'{"contents": [{"parts": []}]}', True),
+        (b'{"model": "m", "input": "text"}', True),
+        (b'{"user": "me"}', False),
+        (b"", False),
+    ],
+    ids=["chat", "another maker's", "embeddings", "a service", "nothing"],
+)
+def test_fields_are_hidden_by_name_where_no_model_wrote_them(asked: bytes, is_kept: bool) -> None:
+    recorded = call(b'{"password": "melon", "access_token": ""}', asked)
+    assert json.loads(recorded.body) == {
+        "password": "melon" if is_kept else "<password>",
+        "access_token": "",
+    }
+    asked_with_key = call(b"{}", b'{"model": "m", "headers": {"Authorization": "Bearer x"}}')
+    assert b"Bearer" not in asked_with_key.request.body
+
+
 # Damage
 
 ABOUT_LINES = """\

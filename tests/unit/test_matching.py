@@ -72,6 +72,17 @@ def test_a_service_with_such_a_path_is_no_model(body: str, asks: bool) -> None:
 # What is compared
 
 
+def test_an_older_recording_with_a_secret_is_the_same_as_one_without() -> None:
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    for old, new in (
+        (chat(api_key="of the developer"), chat(api_key="<api_key>")),
+        (get("https://host/?pwd=old"), get("https://host/?pwd=<pwd>")),
+        (get("https://host/", b"pwd=old", **form), get("https://host/", b"pwd=<pwd>", **form)),
+    ):
+        assert same(old, new)
+    assert not same(chat(key="one"), chat(key="two"))
+
+
 def test_a_model_is_asked_the_same_at_any_address() -> None:
     assert same(chat(), chat(url="http://127.0.0.1:4000/chat/completions?api-version=2"))
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from urllib.parse import quote, quote_plus
+
 import pytest
 
 from pytest_tiers.cassettes.scrub import Scrubber
 
 KEY = "sk-1234567890abcdef"
+
+#: A key with characters that JSON, URLs and forms write in their own way.
+ODD = 'open "sesame"/é+\nkey=1 '
 
 
 @pytest.fixture
@@ -20,7 +26,7 @@ def scrubber(monkeypatch: pytest.MonkeyPatch) -> Scrubber:
 
 def test_the_value_of_a_key_variable_is_written_as_its_name(scrubber: Scrubber) -> None:
     assert scrubber.text(f"my key is {KEY}!") == "my key is <OPENAI_API_KEY>!"
-    assert scrubber.bytes(b"\xff" + KEY.encode()) == b"\xff<OPENAI_API_KEY>"
+    assert scrubber.content(b"\xff" + KEY.encode()) == b"\xff<OPENAI_API_KEY>"
 
 
 def test_a_tiers_key_variable_counts_whatever_its_name(scrubber: Scrubber) -> None:
@@ -50,7 +56,34 @@ def test_the_same_value_in_two_variables_has_the_same_name_in_every_run(
 
 def test_a_variable_that_is_no_text_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BINARY_KEY", "\udcff" * 12)
-    assert Scrubber().bytes(b"a" + b"\xff" * 12) == b"a<BINARY_KEY>"
+    assert Scrubber().content(b"a" + b"\xff" * 12) == b"a<BINARY_KEY>"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b'{"text": "%s"}' % json.dumps(ODD)[1:-1].encode(),
+        b'{"text": "%s"}' % json.dumps(ODD, ensure_ascii=False)[1:-1].encode(),
+        b'{"text": "%s"}' % json.dumps(ODD)[1:-1].replace("/", "\\/").encode(),
+        b"text=" + quote(ODD, safe="").encode(),
+        b"text=" + quote_plus(ODD).encode(),
+        ODD.encode(),
+    ],
+    ids=["json", "json in its own script", "json with slashes", "url", "form", "text"],
+)
+def test_a_value_is_found_however_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, written: bytes
+) -> None:
+    monkeypatch.setenv("ODD_KEY", ODD)
+    clean = Scrubber().content(written)
+    assert b"<ODD_KEY>" in clean
+    assert b"sesame" not in clean
+
+
+def test_a_variable_that_a_fixture_sets_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    scrubber = Scrubber()
+    monkeypatch.setenv("LATE_KEY", KEY)
+    assert scrubber.text(KEY) == "<LATE_KEY>"
 
 
 @pytest.mark.parametrize(
