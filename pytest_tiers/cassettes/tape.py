@@ -489,7 +489,10 @@ class Exchange:
                 replayed=not self._is_new,
             )
         )
-        return self._found.vcr_response()
+        response = self._found.vcr_response()
+        if "retry-after" in response["headers"]:
+            response["headers"]["retry-after"] = ["0"]  # nobody needs to wait for what is there
+        return response
 
     def append(self, request: Any, response: Mapping[str, Any]) -> None:
         """An answer arrived: keep it, then tell. Raises AnswerNotSaved."""
