@@ -15,7 +15,7 @@ class EchoServer:
 
     While the ``with`` block runs, any ``*.example.com`` in this process is this service too, so
     that it can play a remote one. ``statuses`` are the next answers' statuses; then 200.
-    ``also`` is in every answer.
+    ``also`` is in every answer. ``redirects`` maps a path to status and location.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,7 @@ class EchoServer:
         self.authorizations: list[str | None] = []
         self.statuses: list[int] = []
         self.also: dict[str, Any] = {}
+        self.redirects: dict[str, tuple[int, str]] = {}
         self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
         self.port = self._http.server_address[1]
@@ -72,7 +73,10 @@ class _Handler(BaseHTTPRequestHandler):
         owner.authorizations.append(self.headers.get("Authorization"))
         said = {"number": len(owner.requests), "path": self.path, "body": body.decode("latin-1")}
         answer = json.dumps(said | owner.also).encode()
-        self.send_response(owner.statuses.pop(0) if owner.statuses else 200)
+        status, location = owner.redirects.get(self.path, (200, ""))
+        self.send_response(owner.statuses.pop(0) if owner.statuses else status)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Type", "application/json")
         self.send_header("Set-Cookie", "session=abc")
         self.send_header("Content-Length", str(len(answer)))

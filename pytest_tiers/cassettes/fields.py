@@ -65,8 +65,14 @@ def hide_secret_fields(body: bytes, content_type: str | None) -> bytes:
 
 
 def hide_secret_query(url: str) -> str:
-    """The URL without user and password, and with ``<name>`` for each secret in its query."""
-    parts = urlsplit(url)
+    """The URL without user and password, and with ``<name>`` for each secret in its query.
+
+    What is no URL, in a ``location``, stays as it is.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
     host = parts.netloc.rpartition("@")[2]
     clean = parts._replace(
         netloc=host, query=_hide_in_query(parts.query), fragment=_hide_in_query(parts.fragment)

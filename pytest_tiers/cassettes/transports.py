@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from unittest import mock
 
 from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.redirects import IN_THE_REQUEST, ExactHeaders, follow, no_check
 from pytest_tiers.cassettes.senders import Sender, like_aiohttp, like_httpx
 from pytest_tiers.cassettes.tape import Exchange
 from pytest_tiers.cassettes.tls import certificates_on_demand
@@ -257,45 +258,37 @@ def _patch_aiohttp(stack: contextlib.ExitStack, router: Router) -> None:
     original: Any = ClientSession._request
 
     async def _request(self: Any, method: str, url: Any, **kwargs: Any) -> Any:
-        full = self._build_url(url).extend_query(kwargs.get("params") or {})
-        if router.ignores(method.upper(), str(full)):
-            return await original(self, method, url, **kwargs)
-        received = await _sent_by_aiohttp(self, method, str(full), kwargs)
-        others = {key: kwargs[key] for key in kwargs.keys() - _IN_THE_REQUEST}
-        call = router.open(received, partial(like_aiohttp, self, kwargs))
+        if router.runs_trial:
+            return await follow(hop, self, method, url, kwargs)
+        router.ignores(method.upper(), _address(self, url, kwargs))
+        return await original(self, method, url, **kwargs)
+
+    async def hop(
+        session: Any, method: str, url: Any, kwargs: dict[str, Any]
+    ) -> tuple[Any, SentRequest | None]:
+        one: dict[str, Any] = {"allow_redirects": False, "raise_for_status": no_check}
+        full = _address(session, url, kwargs)
+        if router.ignores(method.upper(), full):
+            return await original(session, method, url, **kwargs, **one), None
+        received = await _sent_by_aiohttp(session, method, full, kwargs)
+        one |= {key: kwargs[key] for key in kwargs.keys() - IN_THE_REQUEST}
+        call = router.open(received, partial(like_aiohttp, session, kwargs))
         sent = received if call is None else call.request
-        others |= {"headers": dict(sent.headers), "data": sent.body or None}
-        session = _ExactHeaders(self)
+        one |= {"headers": dict(sent.headers), "data": sent.body or None}
+        exact = ExactHeaders(session)
         if call is None:
-            return await original(session, sent.method, sent.url, **others)
+            return await original(exact, sent.method, sent.url, **one), received
         with _noticing(call.exchange):
             await _wait_async(call.exchange)
-            return await vcr_request(call.exchange, original)(
-                session, sent.method, sent.url, **others
-            )
+            answer = await vcr_request(call.exchange, original)(exact, sent.method, sent.url, **one)
+            return answer, received
 
     stack.enter_context(mock.patch.object(ClientSession, "_request", _request))
 
 
-#: Arguments of an aiohttp request that stand in the request as it is sent.
-_IN_THE_REQUEST = frozenset({"json", "data", "headers", "params", "auth"})
-
-
-class _ExactHeaders:
-    """An aiohttp session that adds no header of its own: the key in it may not be for this host."""
-
-    _default_auth = None
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def _prepare_headers(self, headers: Any) -> Any:
-        from multidict import CIMultiDict
-
-        return CIMultiDict(headers or {})
+def _address(session: Any, url: Any, kwargs: Mapping[str, Any]) -> str:
+    """Where a request of aiohttp goes, with what its parameters add."""
+    return str(session._build_url(url).extend_query(kwargs.get("params") or {}))
 
 
 class _Sink:

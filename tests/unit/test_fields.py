@@ -184,6 +184,7 @@ def test_fields_of_a_multipart_body_are_hidden_and_files_stay() -> None:
         ("https://host/?token=a&code=b&q=%20", "https://host/?token=<token>&code=<code>&q=+"),
         ("https://app/cb#access_token=a&state=b", "https://app/cb#access_token=<access_token>&state=b"),
         ("HTTPS://Host/?q=a%20b", "HTTPS://Host/?q=a%20b"),
+        ("http://[no url", "http://[no url"),
     ],
 )  # fmt: skip
 def test_a_url_loses_its_secrets_only(url: str, clean: str) -> None:
