@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_tiers.cassettes import format, generations
@@ -50,6 +50,8 @@ class Attempt:
 
 #: What becomes of answers that no cassette has taken.
 _KEPT = "New answers are kept in {} and wait for the next run."
+
+_IN_EACH_ENTRY = ("cassette", "test", "tier", "case", "sample", "attempt")
 
 #: What stands in a journal, one for each call and one for the end of a trial.
 Entry = dict[str, Any]
@@ -267,7 +269,11 @@ def _entries(journal: Path) -> list[Entry]:
     """All that a journal says. Raises KeyError or TypeError where it is not one of ours."""
     found = list(entries(journal))
     for entry in found:
-        _ = [entry[name] for name in ("cassette", "test", "tier", "case", "sample", "attempt")]
+        call = ("position", "about") if "interaction" in entry else ()
+        _ = [entry[name] for name in (*_IN_EACH_ENTRY, *call)]
+        place = PurePosixPath(entry["cassette"])
+        if place.is_absolute() or ".." in place.parts:
+            raise TypeError(f"{place} is no place for a cassette")
     return found
 
 

@@ -428,7 +428,21 @@ def test_what_waits_for_one_cassette_does_not_come_back_over_another(file: Casse
     assert answers(format.load(damaged.path).recordings["c", 1]) == ["first"]
 
 
-@pytest.mark.parametrize("line", ['{"other": "version"}', "[1]", '"text"'])
+ENTRY = '"test": "t", "tier": "nano", "case": "c", "sample": 1, "attempt": "a"'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"other": "version"}',
+        "[1]",
+        '"text"',
+        f'{{"cassette": "it.yaml", {ENTRY}, "interaction": {{}}}}',
+        f'{{"cassette": "../it.yaml", {ENTRY}}}',
+        f'{{"cassette": "/it.yaml", {ENTRY}}}',
+    ],
+    ids=["names", "list", "text", "no position", "a place outside", "a place of its own"],
+)
 def test_a_journal_of_another_version_is_left_alone(root: Path, line: str) -> None:
     Journal(root).close()
     path = root / FOLDER / "journal-9-other.jsonl"
