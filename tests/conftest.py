@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpcore2  # noqa: F401
+import hypothesis
 import openai  # noqa: F401
 import pytest
 
@@ -19,6 +20,10 @@ from tests.openai_server import OpenAIServer
 # yaml's compiled module does not work when it is imported again. It saves a second a run, too.
 
 pytest_plugins = ["pytester"]
+
+# A machine that is busy with something else fails no test.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 #: Three tiers on one server: the model's name in the request tells them apart.
 TIERS = """
