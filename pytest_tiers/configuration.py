@@ -371,6 +371,14 @@ def _renames(at: Place, value: Any) -> Mapping[str, str]:
     return {key: at.key(key).text(new) for key, new in at.table(value).items()}
 
 
+def _rate_or_auto(at: Place, value: Any) -> float | str:
+    if isinstance(value, str) and value != "auto":
+        raise at.wrong(
+            f'expected a number from 0 to 1, or "auto" for the locked rate, got {value!r}.'
+        )
+    return value if value == "auto" else at.rate(value)
+
+
 #: How each key is checked; the keys of this mapping are the valid ones.
 _KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "ladder": _names,
@@ -423,7 +431,7 @@ _PROMPT_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "samples": Place.samples,
     "max_samples": Place.count,
     "margin": Place.fraction,
-    "min_pass_rate": Place.rate,
+    "min_pass_rate": _rate_or_auto,
     "prompt": Place.text,
     "monthly_runs": Place.count,
     "max_cost_per_1000": Place.money,

@@ -151,7 +151,7 @@ class PromptSummary:
     cases: int
     flagship: str | None
     margin: float
-    min_pass_rate: float | None
+    min_pass_rate: float | Literal["auto"] | None
     monthly_runs: int | None
     tiers: dict[str, TierStats]
     comparisons: dict[str, Comparison]
@@ -256,6 +256,8 @@ GateKind = Literal[
     "old",
     "new-model",
     "changed",
+    "below",
+    "worse",
 ]
 
 
@@ -264,7 +266,9 @@ class GateReason:
     """One reason why the gate fails a run, or warns: what is wrong with one prompt on its tier.
 
     ``cases`` are those concerned, ``sites`` the call sites with the model they ask for.
-    ``usd`` is what 1,000 runs cost, ``usd_before`` the most they may cost or did cost when the
+    ``rate`` is the pass rate that was found and ``floor`` the least it may be; for ``worse`` the
+    difference from the flagship's, and the margin as a negative number. ``usd`` is what 1,000 runs
+    cost, ``usd_before`` the most they may cost or did cost when the
     tier was locked. ``nodeid`` is a test to look at.
     """
 
@@ -274,6 +278,8 @@ class GateReason:
     model: str | None = None
     cases: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
+    rate: float | None = None
+    floor: float | None = None
     usd: Decimal | None = None
     usd_before: Decimal | None = None
     date: str | None = None
@@ -282,10 +288,15 @@ class GateReason:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What fails a run although its tests may have passed, and what it only warns of."""
+    """What fails a run although its tests may have passed, and what it only warns of.
+
+    ``power`` is the smallest drop in pass rate of each prompt that would have been caught with 80%
+    power, None where none would; empty where no answer was fresh.
+    """
 
     failures: tuple[GateReason, ...] = ()
     warnings: tuple[GateReason, ...] = ()
+    power: tuple[tuple[str, float | None], ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from pytest_tiers.findings import Gate, GateReason, PromptSummary, RunSummary
 from pytest_tiers.fingerprints import fingerprint
+from pytest_tiers.gate_rates import RateTest, conclude, rate_tests
 from pytest_tiers.model_names import is_another
 from pytest_tiers.records import LockEntry, Trial
 
@@ -32,6 +33,8 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
         trials[trial.prompt].append(trial)
     failures: list[GateReason] = []
     warnings: list[GateReason] = []
+    tests: list[RateTest] = []
+    is_fresh = False
     for prompt in sorted(summary.prompts, key=lambda prompt: prompt.id):
         entry = summary.locked.get(prompt.id)
         tier = _in_production(summary, entry)
@@ -40,6 +43,8 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
         own = [trial for trial in trials[prompt.id] if trial.tier == tier]
         failures += _broken(prompt, tier, own, entry)
         failures += _too_dear(prompt, tier)
+        tests += rate_tests(prompt, tier, own, entry)
+        is_fresh = is_fresh or any(trial.calls and not trial.replayed for trial in own)
         if entry is not None:
             asking = list(_asking_another(entry, trials[prompt.id]))
             (failures if summary.settings.strict_lock else warnings).extend(asking)
@@ -50,7 +55,10 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
             for entry in summary.locked.values()
             if entry.prompt not in existing
         ]
-    return Gate(tuple(failures), tuple(warnings))
+    rates = conclude(tests, len(summary.locked), summary.settings.alpha)
+    return Gate(
+        (*failures, *rates.proven), (*warnings, *rates.not_proven), rates.power if is_fresh else ()
+    )
 
 
 def _in_production(summary: RunSummary, entry: LockEntry | None) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -42,7 +42,7 @@ class TestSettings:
     tiers: tuple[str, ...] | None
     samples: int
     margin: float
-    min_pass_rate: float | None
+    min_pass_rate: float | Literal["auto"] | None
     prompt: str | None
     monthly_runs: int | None
     max_cost_per_1000: Decimal | None

@@ -63,7 +63,7 @@ class PromptSettings:
     tiers: tuple[str, ...] | None = None
     samples: Samples | None = None
     margin: float | None = None
-    min_pass_rate: float | None = None
+    min_pass_rate: float | Literal["auto"] | None = None
     prompt: str | None = None
     monthly_runs: int | None = None
     max_cost_per_1000: Decimal | None = None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
+from pytest_tiers.gate_rates import floor_of
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import own_disagreement
@@ -91,8 +92,10 @@ def _facts(summary: RunSummary, prompt: PromptSummary, trials: Sequence[Trial]) 
         f"most; margin {exact_points(prompt.margin)}, "
         f"{exact_percent(summary.settings.confidence)} confidence"
     )
+    floor = floor_of(prompt, summary.locked.get(prompt.id))
     if prompt.min_pass_rate is not None:
-        yield f"min_pass_rate {percent(prompt.min_pass_rate)}"
+        said = ' ("auto")' if prompt.min_pass_rate == "auto" else ""
+        yield f"min_pass_rate {percent(floor)}{said}"
     if prompt.monthly_runs is not None:
         yield f"{prompt.monthly_runs:,} runs a month"
     compared = sorted({trial.compared_by or "type" for trial in trials if trial.has_output})

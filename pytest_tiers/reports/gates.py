@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_tiers.findings import GateReason, RunSummary
-from pytest_tiers.reports.numbers import count, money
+from pytest_tiers.reports.numbers import count, money, percent, points_about, points_at_most
 from pytest_tiers.reports.text import listed, one_line
 
 
@@ -19,6 +19,22 @@ def warning_sentences(summary: RunSummary) -> Iterator[str]:
     """What the gate warns of."""
     for reason in summary.gate.warnings:
         yield gate_sentence(summary, reason)
+
+
+def power_sentence(summary: RunSummary) -> str | None:
+    """How large a drop the gate would have caught; None where no answer was fresh."""
+    power = summary.gate.power
+    caught = [drop for _, drop in power if drop is not None]
+    if not power:
+        return None
+    if not caught:
+        return "The gate would have caught no drop, however large: write more cases."
+    low, high = points_at_most(min(caught)), points_at_most(max(caught))
+    text = f"The gate would have caught a drop of {low}"
+    text += f" to {high}, depending on the prompt," if low != high else ""
+    text += " with 80% power"
+    blind = len(power) - len(caught)
+    return f"{text}; no drop in {count(blind, 'prompt')}." if blind else f"{text}."
 
 
 def gate_sentence(summary: RunSummary, reason: GateReason) -> str:
@@ -59,6 +75,19 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 "its prompt, schema or parameters changed since it was locked, so its evidence is "
                 f"from before the change: {_decide_anew(summary, reason)}."
             )
+        case "below":
+            rate, floor = percent(reason.rate), percent(reason.floor)
+            if reason in summary.gate.warnings:
+                return f"passes {rate}, below its min_pass_rate of {floor}, not proven."
+            return (
+                f"passes {rate}, below its min_pass_rate of {floor}, and that is no accident. "
+                f"{_go_back(summary, reason)}"
+            )
+        case "worse":
+            drop = points_about(reason.rate or 0.0)
+            if reason in summary.gate.warnings:
+                return f"{drop} worse than the flagship in this run, not proven."
+            return f"measurably worse than the flagship, by {drop}. {_go_back(summary, reason)}"
         case "new-model":
             models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
             return (
@@ -75,6 +104,12 @@ def _missed(summary: RunSummary, reason: GateReason) -> str:
         f"{which} passed when it was locked, and the recorded answers fail now. Mend the code or "
         f"the test, or {_decide_anew(summary, reason)}."
     )
+
+
+def _go_back(summary: RunSummary, reason: GateReason) -> str:
+    if reason.prompt not in summary.locked:
+        return "Mend the prompt."
+    return f'Mend the prompt, or: pytest-tiers revert "{one_line(reason.prompt)}" --reason "..."'
 
 
 def _decide_anew(summary: RunSummary, reason: GateReason) -> str:

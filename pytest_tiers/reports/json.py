@@ -22,6 +22,7 @@ from pytest_tiers.findings import (
     SuiteFinding,
     TierStats,
 )
+from pytest_tiers.gate_rates import floor_of
 from pytest_tiers.records import Call, LockEntry, Tokens, Trial
 from pytest_tiers.reports.gates import gate_sentence
 from pytest_tiers.reports.numbers import plain
@@ -146,7 +147,7 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "cases": prompt.cases,
         "flagship": prompt.flagship,
         "margin": prompt.margin,
-        "min_pass_rate": prompt.min_pass_rate,
+        "min_pass_rate": floor_of(prompt, locked),
         "monthly_runs": prompt.monthly_runs,
         "max_cost_per_1000": _money(prompt.max_cost_per_1000),
         "tiers": {name: _stats(stats) for name, stats in prompt.tiers.items()},
@@ -197,6 +198,7 @@ def _gate(summary: RunSummary) -> dict[str, Any]:
         "mode": summary.settings.gate,
         "failures": [_gate_reason(summary, reason) for reason in summary.gate.failures],
         "warnings": [_gate_reason(summary, reason) for reason in summary.gate.warnings],
+        "detectable_drops": dict(summary.gate.power),
     }
 
 

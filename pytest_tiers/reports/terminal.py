@@ -10,7 +10,7 @@ from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
-from pytest_tiers.reports.gates import gate_sentences, warning_sentences
+from pytest_tiers.reports.gates import gate_sentences, power_sentence, warning_sentences
 from pytest_tiers.reports.judging import judge_sentences
 from pytest_tiers.reports.locks import accepted_sentence, lock_sentences, ruled_out_sentences
 from pytest_tiers.reports.numbers import count, percent
@@ -327,6 +327,7 @@ def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
 def _gate(summary: RunSummary, width: int) -> Iterator[Line]:
     yield from _bullets(gate_sentences(summary), width, _RED)
     yield from _bullets(warning_sentences(summary), width, _YELLOW)
+    yield from _prose(power_sentence(summary), width)
 
 
 def _lock(summary: RunSummary, width: int) -> Iterator[Line]:

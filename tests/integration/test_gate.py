@@ -47,6 +47,7 @@ def test_nothing_changed_nothing_fails(locked: pytest.Pytester, report: Report) 
             "mode": "locked",
             "failures": [],
             "warnings": [],
+            "detectable_drops": {},
         }
         assert "FAILED" not in result.stdout.str()
 
@@ -236,3 +237,47 @@ def test_an_updated_lock_is_what_counts(locked: pytest.Pytester, server: OpenAIS
     assert locked.runpytest(*COMPARE).ret == pytest.ExitCode.TESTS_FAILED
     assert locked.runpytest("--tiers=nano,full", "--tiers-update-lock").ret == 0
     assert locked.runpytest(*COMPARE).ret == 0
+
+
+def test_a_locked_tier_that_answers_worse_fails_a_recording_on_evidence(
+    locked: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    server.answer = wrong("question", model="nano")
+    result = locked.runpytest(*COMPARE, "--tiers-record=all")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    shown = text_of(result)
+    assert (
+        "- FAILED test_it.py::test_ask on nano: measurably worse than the flagship, by about 100 "
+        'points. Mend the prompt, or: pytest-tiers revert "test_it.py::test_ask" --reason "..."'
+    ) in shown
+    assert "The gate would have caught a drop of " in shown
+    assert [failure["kind"] for failure in report()["gate"]["failures"]] == ["worse"]
+    assert 0 < report()["gate"]["detectable_drops"][PROMPT] < 1
+
+
+def test_a_rate_below_its_floor_is_said_until_it_is_proven(
+    locked: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    edit(locked, "test_it.py", "margin=0.5", "margin=0.5, min_pass_rate='auto'")
+    server.answer = wrong("question 1", "question 2", "question 3", "question 4")
+    result = locked.runpytest(*COMPARE, "--tiers-record=all")
+    assert result.ret == 0
+    floor = report()["prompts"][0]["min_pass_rate"]
+    assert floor == report()["prompts"][0]["locked"]["pass_rate_at_least"]
+    assert f"on nano: passes 50%, below its min_pass_rate of {floor:.0%}, not proven." in text_of(
+        result
+    )
+    server.answer = wrong("question")
+    result = locked.runpytest(*COMPARE, "--tiers-record=all")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "and that is no accident. Mend the prompt, or: pytest-tiers revert" in text_of(result)
+    replayed = locked.runpytest(*COMPARE)
+    assert replayed.ret == pytest.ExitCode.TESTS_FAILED
+    assert "The gate would have caught" not in text_of(replayed)
+
+
+def test_a_bad_floor_is_a_usage_error(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it=TESTS.replace("margin=0.5", "min_pass_rate='high'"))
+    result = project.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(['*expected a number from 0 to 1, or "auto" for the locked rate*'])

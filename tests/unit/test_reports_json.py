@@ -68,6 +68,7 @@ def test_top_level_keys_in_order() -> None:
         "mode": "off",
         "failures": [],
         "warnings": [],
+        "detectable_drops": {},
     }
 
 
