@@ -39,8 +39,8 @@ class How:
 
     @property
     def asks(self) -> bool:
-        """Whether it asks a model of ours, or embeds."""
-        return self.judgement is None and self.by in ASKING
+        """Whether it asks a configured model."""
+        return self.judgement is None and self.by in ASKING and "embed" not in self.options
 
     @property
     def travels(self) -> bool:

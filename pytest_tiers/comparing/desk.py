@@ -80,8 +80,9 @@ class Desk:
         if not jobs:
             return Settled()
         calls = self._control(trial, jobs)
-        here = [self._settled(trial, job) for job in jobs if not job.one.how.asks]
         asking = [job for job in jobs if job.one.how.asks]
+        # A project's own code is called in this thread: nobody said that it can bear others.
+        here = [self._settled(trial, job) for job in jobs if not job.one.how.asks]
         with ThreadPoolExecutor(_AT_ONCE, "pytest-tiers comparing") as threads:
             there = list(threads.map(lambda job: self._settled(trial, job), asking))
         for _, made in (*here, *there):
@@ -143,8 +144,8 @@ class Desk:
                 return lambda: Degree(1.0)  # nothing to ask
             ask = consultation.asks_judge()
             return lambda: judge.judged(ask, flagship, candidate, criteria)
-        if how.by == "semantic" and how.asks:
-            embed = options.get("embed") or consultation.asks_embeddings()
+        if how.by == "semantic" and how.judgement is None:
+            embed = consultation.asks_embeddings() if how.asks else options["embed"]
             return lambda: semantic.similar(embed, flagship, candidate, threshold)
         if how.judgement is not None:
             judgement = how.judgement

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_tiers.agreements import Degree, degree_of, plainly
 from pytest_tiers.comparing.ways import MisuseError, checked
-from pytest_tiers.settings import Judge
+from pytest_tiers.settings import Embeddings, Judge
 
 
 class TestPlainly:
@@ -140,6 +140,12 @@ class TestWays:
     def test_misuse(self, by: Any, options: dict[str, Any], message: str) -> None:
         with pytest.raises(MisuseError, match=re.escape(message)):
             checked(by, options, has_hook=False)
+
+    def test_a_projects_own_embeddings_ask_no_model_of_ours(self) -> None:
+        own = checked("semantic", {"embed": len}, has_hook=False)
+        assert (own.asks, own.travels) == (False, False)
+        configured = Embeddings("full", "text-embedding-3-small")
+        assert checked("semantic", {}, has_hook=False, embeddings=configured).asks
 
     def test_criteria_are_text(self) -> None:
         with pytest.raises(MisuseError, match="criteria: expected text, got 7"):

@@ -235,6 +235,7 @@ def _tier(name: str, prompt: PromptSummary) -> Tier:
     rate = stats.pass_rate
     others = (
         ("unsupported", stats.unsupported),
+        ("unlike its own sample before", stats.inconsistent),
         ("without an answer", stats.errors),
         ("without a call", stats.no_calls),
         ("unpriced", stats.unpriced_calls),
