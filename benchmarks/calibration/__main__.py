@@ -21,9 +21,9 @@ from benchmarks.calibration.evidence import MARGIN
 from benchmarks.calibration.populations import MODELS
 from benchmarks.measuring import show_machine
 
-#: Parts of each study at full length: data sets of the false-safe rate, of power, suites, and
-#: data sets until a decision.
-BAD, EQUAL, SUITES, DECISIONS = 40, 8, 10, 8
+#: Parts of each study at full length: data sets of the false-safe rate, of power, suites, data
+#: sets until a decision, and prompts sampled as needed, of much worse and of equal candidates.
+BAD, EQUAL, SUITES, DECISIONS, STOPPED, DECIDED = 24, 4, 6, 5, 9, 3
 
 
 class _Study(Protocol):
@@ -49,8 +49,13 @@ def main() -> None:
         for kind, drop, parts in (("bad", MARGIN, BAD), ("equal", 0.0, EQUAL)):
             simulate = partial(single.simulate, model, drop)
             studies.append((kind, model, single.Found(), simulate, parts))
-        for kind, ask in (("safe", decisions.until_safe), ("stopped", decisions.until_stopped)):
-            studies.append((kind, model, decisions.Found(), partial(ask, model), DECISIONS))
+        for kind, ask, parts in (
+            ("safe", decisions.until_safe, DECISIONS),
+            ("worse", decisions.until_worse, DECISIONS),
+            ("stopped", partial(decisions.until_ended, drop=decisions.MUCH_WORSE), STOPPED),
+            ("decided", partial(decisions.until_ended, drop=0.0), DECIDED),
+        ):
+            studies.append((kind, model, decisions.Found(), partial(ask, model), parts))
     for bad in suites.BAD:
         studies.append(("suite", bad, suites.Found(), partial(suites.simulate, bad), SUITES))
     _simulate(studies, options.share, options.seed, options.processes)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration.evidence import ALPHA, ENOUGH, MARGIN, Flags, Sets
+from benchmarks.calibration.evidence import ALPHA, MARGIN, Flags, Sets
 from benchmarks.calibration.populations import MODELS
-from pytest_tiers import statistics, verdicts
+from benchmarks.calibration.single import ROUNDS
+from pytest_tiers import verdicts
+from pytest_tiers.sampling import Goal, PromptRounds
 
 #: How much less often a much worse candidate passes.
 MUCH_WORSE = 0.30
@@ -23,8 +25,11 @@ RUNS = 250
 #: Samples per case for an equal candidate.
 SAMPLES = (1, 3)
 
-#: Prompts of so many cases, for stopping where `safe` and `matches` are out of reach.
-SIZES = (60, 100, 200)
+#: Cases of a prompt whose samples are taken as they are needed.
+SIZES = (40, 60, 100)
+
+#: Such prompts of a part of the study.
+ADAPTIVE_RUNS = 10
 
 
 @dataclass
@@ -48,32 +53,59 @@ def until_safe(model: str, seed: np.random.SeedSequence) -> Found:
     )
 
 
-def until_stopped(model: str, seed: np.random.SeedSequence) -> Found:
-    """Pairs, one sample per case, until a much worse candidate is called no more."""
+def until_worse(model: str, seed: np.random.SeedSequence) -> Found:
+    """Pairs, one sample of each case, until a much worse candidate is proven worse."""
     random = np.random.default_rng(seed)
-    sets = Sets(random, MODELS[model](MUCH_WORSE), RUNS, max(SIZES) * 4, 1)
-    every = range(1, sets.differences.shape[1] + 1)
-    worse = sets.is_worse(1, every)
-    found = {f"{model}, worse": _first(worse).tolist()}
+    sets = Sets(random, MODELS[model](MUCH_WORSE), RUNS, MOST_CASES, 1)
+    every = range(1, MOST_CASES + 1)
+    return Found({model: _first(sets.is_worse(1, every)).tolist()})
+
+
+def until_ended(model: str, seed: np.random.SeedSequence, *, drop: float) -> Found:
+    """Pairs that ``--tiers-samples=auto`` takes, by the number of cases, and how it ends."""
+    random = np.random.default_rng(seed)
+    found = Found()
     for cases in SIZES:
-        stopped = (worse | out_of_reach(sets, cases))[:, :cases]
-        found[f"{model}, {cases}"] = _first(stopped, never=cases).tolist()
-    return Found(found)
+        sets = Sets(random, MODELS[model](drop), ADAPTIVE_RUNS, cases, ROUNDS)
+        ends = [_adaptive(sets, run, cases) for run in range(ADAPTIVE_RUNS)]
+        found.cases[f"{model}, {cases}"] = [pairs for pairs, _ in ends]
+        found.cases[f"{model}, {cases}, safe"] = [safe for _, safe in ends]
+    return found
 
 
-def out_of_reach(sets: Sets, cases: int) -> Flags:
-    """Whether a prompt of so many cases cannot become safe even if all further pairs agree.
-
-    With one sample of each case, evidence by pair is evidence by case: `matches` is out of
-    reach then, too.
-    """
-    values = sets.differences[..., 0].astype(np.intp) + 1
-    left = np.maximum(0, cases - np.arange(1, values.shape[1] + 1))
-    best = np.zeros(values.shape)
-    for weight, fraction in statistics.BETS:
-        growth = 1 + fraction * (np.array([-1, 0, 1]) + MARGIN) / (1 - MARGIN)
-        best += weight * np.cumprod(growth[values], axis=1) * growth[1] ** left
-    return best < ENOUGH
+def _adaptive(sets: Sets, run: int, cases: int) -> tuple[int, bool]:
+    """Pairs that the plugin's own sampling takes for a prompt, and whether it then is safe."""
+    trials = {
+        (trial.tier, trial.case, trial.sample): trial for trial in sets.trials(run, cases, ROUNDS)
+    }
+    slots = [
+        (tier, str(case), sample)
+        for sample in range(1, ROUNDS + 1)
+        for case in range(cases)
+        for tier in ("nano", "full")
+    ]
+    goal = Goal(cases, ROUNDS, MARGIN, ALPHA, among=1)
+    rounds = PromptRounds(slots, "full", {"nano": goal})
+    ran, not_asked = [], []
+    for slot in slots:
+        why = rounds.begins(slot)
+        if why is None:
+            ran.append(trials[slot])
+            rounds.ended(slot, trials[slot])
+        else:
+            not_asked.append(slot)
+            rounds.left_out(slot, why)
+    gathered = verdicts.gather(
+        ran,
+        candidate="nano",
+        flagship="full",
+        margin=MARGIN,
+        alpha=ALPHA,
+        planned_cases=cases,
+        not_asked=not_asked,
+    )
+    decided = verdicts.decide({"p": gathered}, alpha=ALPHA)["p"]
+    return sum(trial.tier == "nano" for trial in ran), decided.verdict == "safe"
 
 
 def cases_for_a_clean_prompt() -> int:

@@ -40,7 +40,7 @@ def lines(found: Mapping[str, Mapping[Any, Any]], clean: int) -> Iterator[str]:
     )
     yield from false_claims(bad, equal)
     yield from in_suites(found["suite"])
-    yield from until_decided(found["safe"], found["stopped"])
+    yield from until_decided(found)
     yield from bars(bad, found["suite"], found["stopped"], clean)
     singles = [*bad.values(), *equal.values()]
     checked = sum(each.checked for each in singles)
@@ -151,11 +151,11 @@ def in_suites(found: Mapping[int, suites.Found]) -> Iterator[str]:
         yield f"{name:34}" + "".join(f"{cell:>15}" for cell in cells)
 
 
-def until_decided(safe: Mapping[str, Any], stopped: Mapping[str, Any]) -> Iterator[str]:
-    """Cases until safe, pairs until stopped."""
+def until_decided(found: Mapping[str, Mapping[Any, Any]]) -> Iterator[str]:
+    """Cases until safe, pairs until stopped or decided."""
     yield from heading("Cases until an equal candidate is safe, a look after each case")
     yield f"{'':22}{'1 sample':>24}{'3 samples':>24}"
-    for model, each in safe.items():
+    for model, each in found["safe"].items():
         cells = []
         for samples in decisions.SAMPLES:
             cases = sorted(number or math.inf for number in each.cases[f"{model}, {samples}"])
@@ -163,15 +163,26 @@ def until_decided(safe: Mapping[str, Any], stopped: Mapping[str, Any]) -> Iterat
             cells.append(f"{shown[1]} ({shown[0]} to {shown[2]})")
         yield f"{model:22}" + "".join(f"{cell:>24}" for cell in cells)
     yield "Median (quartiles)."
-    runs = len(next(iter(next(iter(stopped.values())).cases.values())))
-    yield from heading("Pairs until a candidate 30 points worse is called no more")
-    yield f"(mean of {runs:,} prompts; one sample of each case)"
-    yield f"{'':22}{'`worse` alone':>18}{'or no longer able to become safe, with':>39}"
-    yield " " * 40 + "".join(f"{f'{size} cases':>13}" for size in decisions.SIZES)
-    for model, each in stopped.items():
-        mean, spread = mean_pairs(each, model)
-        rest = "".join(f"{fmean(each.cases[f'{model}, {size}']):13.1f}" for size in decisions.SIZES)
-        yield f"{model:22}{f'{mean:.1f} ±{spread:.1f}':>18}{rest}"
+    yield from heading("Pairs until a candidate 30 points worse is called no more (mean)")
+    yield "Until `worse` alone, one sample of each case; and with --tiers-samples=auto"
+    yield f"{'':22}{'`worse` alone':>18}" + in_sizes()
+    for model, each in found["stopped"].items():
+        mean, spread = mean_pairs(found["worse"][model].cases[model])
+        cells = [mean_pairs(each.cases[f"{model}, {size}"]) for size in decisions.SIZES]
+        shown = "".join(f"{f'{mean:.1f} ±{spread:.1f}':>13}" for mean, spread in cells)
+        yield f"{model:22}{f'{mean:.1f} ±{spread:.1f}':>18}{shown}"
+    yield from heading("Pairs until an equal candidate is decided, --tiers-samples=auto (mean)")
+    yield f"{'':22}" + in_sizes() + "   then safe, %"
+    for model, each in found["decided"].items():
+        cells = [mean_pairs(each.cases[f"{model}, {size}"]) for size in decisions.SIZES]
+        shown = "".join(f"{f'{mean:.0f} ±{spread:.0f}':>13}" for mean, spread in cells)
+        safe = [100 * fmean(each.cases[f"{model}, {size}, safe"]) for size in decisions.SIZES]
+        yield f"{model:22}{shown}   " + ", ".join(f"{share:.0f}" for share in safe)
+
+
+def in_sizes() -> str:
+    """The head of columns by number of cases."""
+    return "".join(f"{f'{size} cases':>13}" for size in decisions.SIZES)
 
 
 def bars(
@@ -193,9 +204,9 @@ def bars(
         yield bar(f"false discoveries, {name}", worst, FALSE_DISCOVERIES, "{:.1%}")
     yield bar("cases, clean prompt, equal candidate", clean, CLEAN, "{:.0f}")
     for model, each in stopped.items():
-        yield bar(
-            f"pairs until 30 points worse, {model}", mean_pairs(each, model)[0], STOPPED, "{:.1f}"
-        )
+        pairs = [number for size in decisions.SIZES for number in each.cases[f"{model}, {size}"]]
+        mean = mean_pairs(pairs)[0]
+        yield bar(f"pairs until 30 points worse is stopped, {model}", mean, STOPPED, "{:.1f}")
 
 
 def bar(what: str, value: float, most: float, form: str) -> str:
@@ -210,11 +221,10 @@ def false_discoveries(found: suites.Found, name: str) -> tuple[float, float]:
     return mean, 2 * math.sqrt(max(0.0, found.squares[name] / found.runs - mean**2) / found.runs)
 
 
-def mean_pairs(found: Any, model: str) -> tuple[float, float]:
-    """Mean pairs until `worse`, and twice the standard error."""
-    pairs = found.cases[f"{model}, worse"]
+def mean_pairs(pairs: Sequence[int]) -> tuple[float, float]:
+    """Mean pairs until a decision, and twice its standard error."""
     if not all(pairs):
-        raise SystemExit(f"{model}: some candidates were not found worse")
+        raise SystemExit("some candidates were not decided")
     return fmean(pairs), 2 * stdev(pairs) / math.sqrt(len(pairs))
 
 
