@@ -88,19 +88,17 @@ class RunningAhead:
     def followers(self, item: pytest.Function) -> list[PlannedTrial]:
         """The trials whose bodies run ahead beside an item.
 
-        Before the test has shown that it asks the same when it runs again, those of its case; at
-        most one case of a prompt is paid in vain.
+        Before the test has shown that it asks the same when it runs again, those of its case, or
+        where there is none one other: at most one case of a prompt is paid in vain.
         """
         trial = item.stash[TRIAL]
         others = [one for one in self._to_follow(trial) if one.key not in self._bodies]
         own = [other for other in others if other.case == trial.case]
-        if (
-            self._beyond_case
-            and trial.function in self._proven
-            and concurrency.is_same_for_all_cases(item, PARAMETER)
-        ):
+        if not (self._beyond_case and concurrency.is_same_for_all_cases(item, PARAMETER)):
+            return own
+        if trial.function in self._proven:
             return others[: max(len(own), self.most - 1)]
-        return own
+        return own or others[:1]
 
     def start(self, bodies: Sequence[Body]) -> None:
         """Run bodies, ``most`` at a time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,22 @@ class Budget:
         with self._transaction() as ledger:
             _take(ledger, key)
 
+    def rest(self, endpoint: str, seconds: float) -> None:
+        """Let no worker call an endpoint for so many seconds."""
+        with self._transaction() as ledger:
+            ledger.execute(
+                "INSERT INTO rests VALUES (?, ?) "
+                "ON CONFLICT (endpoint) DO UPDATE SET until = max(until, excluded.until)",
+                [endpoint, time.time() + seconds],
+            )
+
+    def rest_left(self, endpoint: str) -> float:
+        """The seconds for which an endpoint is still to be left in peace; 0 where it is not."""
+        with self._transaction() as ledger:
+            found = "SELECT until FROM rests WHERE endpoint = ?"
+            row = ledger.execute(found, [endpoint]).fetchone()
+        return 0.0 if row is None else max(0.0, float(row[0]) - time.time())
+
     def spending(self) -> Spending:
         """What all workers have spent and reserved so far."""
         with self._transaction() as ledger:
@@ -124,6 +141,9 @@ class Budget:
                 "spent TEXT NOT NULL, calls INTEGER NOT NULL, unpriced INTEGER NOT NULL)"
             )
             ledger.execute("INSERT OR IGNORE INTO totals VALUES (1, '0', 0, 0)")
+            ledger.execute(
+                "CREATE TABLE IF NOT EXISTS rests (endpoint TEXT PRIMARY KEY, until REAL NOT NULL)"
+            )
             yield ledger
             ledger.execute("COMMIT")
 

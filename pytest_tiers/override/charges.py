@@ -15,7 +15,7 @@ from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.tape import WireAnswer
 from pytest_tiers.errors import BudgetReached, MissingKey, RunEnded, TierStopped
-from pytest_tiers.override.gates import Gates, retry_after
+from pytest_tiers.override.gates import LONGEST_PAUSE, Gates, origin_of, retry_after
 from pytest_tiers.override.keys import PLACEHOLDER, VARIABLE
 from pytest_tiers.pricing import Estimate, estimate, price_of
 from pytest_tiers.records import Call, Tokens
@@ -38,6 +38,24 @@ class Till:
         #: Why a tier is not called again.
         self.stopped: dict[str, str] = {}
         self._largest_use: dict[tuple[str, str], Tokens] = {}
+
+    def try_enter(self, url: str) -> bool:
+        """Take a place at an endpoint; False where there is none now, or it rests.
+
+        Whichever worker it asked for that.
+        """
+        if not self.gates.try_enter(url):
+            return False
+        left = self.budget.rest_left(origin_of(url))
+        if left > 0:
+            self.gates.leave(url)
+            self.gates.rest(url, left)
+        return left <= 0
+
+    def rest(self, url: str, seconds: float) -> None:
+        """Leave an endpoint in peace, in all workers; for `LONGEST_PAUSE` at most."""
+        self.gates.rest(url, seconds)
+        self.budget.rest(origin_of(url), min(seconds, LONGEST_PAUSE))
 
     def largest_use(self, prompt: str, tier: str) -> Tokens | None:
         """The most tokens that a call of the prompt took: on this tier, else on any."""
@@ -115,7 +133,7 @@ class Charge:
         stopped = self._till.stopped.get(self._tier.name)
         if stopped is not None and self.is_tiers:
             raise TierStopped(stopped)
-        if not self._till.gates.try_enter(self.request.url):
+        if not self._till.try_enter(self.request.url):
             return False
         try:
             reserved = self._reserve()
@@ -178,7 +196,7 @@ class Charge:
         reason = f"{wire.status} from {call.model}: {said.error_message or 'no message'}"
         if reading == "error":
             if (pause := retry_after(wire.retry_after)) is not None:
-                till.gates.rest(self.request.url, pause)
+                till.rest(self.request.url, pause)
             if self.is_tiers and stops_tier(wire.status, said):
                 till.stopped[self._tier.name] = f'tier "{self._tier.name}" stopped: {reason}'
         elif reading == "answer" and self.is_tiers and said.tokens is not None:

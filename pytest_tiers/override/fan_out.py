@@ -213,7 +213,7 @@ def _send(exchange: Exchange, observer: _AheadCall, again: SendAgain, till: Till
             if pause is None:
                 break
             charge.release()
-            till.gates.rest(charge.request.url, pause)
+            till.rest(charge.request.url, pause)
             answer = _sent(exchange, charge, again)
         exchange.append(None, answer)
     except BaseException as error:  # CallRefused is none of the Exceptions

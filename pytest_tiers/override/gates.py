@@ -25,7 +25,7 @@ class Gates:
 
     def try_enter(self, url: str) -> bool:
         """Take a place at the endpoint of ``url``; False where there is none now."""
-        origin = _origin(url)
+        origin = origin_of(url)
         with self._lock:
             is_closed = time.monotonic() < self._closed_until.get(origin, 0.0)
             if is_closed or self._inside[origin] >= self._most:
@@ -36,13 +36,13 @@ class Gates:
     def leave(self, url: str) -> None:
         """Give the place back."""
         with self._lock:
-            self._inside[_origin(url)] -= 1
+            self._inside[origin_of(url)] -= 1
 
     def rest(self, url: str, seconds: float) -> None:
         """Let nobody in for so many seconds, `LONGEST_PAUSE` at most."""
         until = time.monotonic() + min(seconds, LONGEST_PAUSE)
         with self._lock:
-            origin = _origin(url)
+            origin = origin_of(url)
             self._closed_until[origin] = max(until, self._closed_until.get(origin, 0.0))
 
 
@@ -58,6 +58,7 @@ def retry_after(header: str | None) -> float | None:
     return None
 
 
-def _origin(url: str) -> str:
+def origin_of(url: str) -> str:
+    """The endpoint of a URL: scheme, host and port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.forks import Forks
 from tests.openai_server import OpenAIServer, Reply
 
 RECORD = ("--tiers=nano,mini,full", "--tiers-report=out.json", "-p", "no:randomly")
@@ -33,8 +35,8 @@ Report = Callable[[], dict[str, Any]]
 class Speaker:
     """Answers each request with another text, and knows what was asked, and how much at once.
 
-    Each answer takes ``seconds``. ``together`` names a meeting for a question, and how many
-    come to it: nobody is answered before all are there.
+    Each answer takes ``seconds``. ``together`` names a meeting for a case, and how many come to
+    it at each turn: nobody is answered before all are there.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Speaker:
 
     def __call__(self, body: dict[str, Any]) -> str:
         text = body["messages"][0]["content"]
+        case = text.removeprefix("Go on from: ").rpartition(" on ")[2]
         with self._lock:
             self.asked[f"{body['model']}: {text}"] += 1
             self._under_way += 1
@@ -57,7 +60,7 @@ class Speaker:
             number = self._answers
             meeting = None
             if self._together is not None:
-                name, size = self._together(text)
+                name, size = self._together(case)
                 meeting = self._meetings.setdefault(name, threading.Barrier(size, timeout=20))
         try:
             threading.Event().wait(self._seconds)
@@ -66,7 +69,7 @@ class Speaker:
         finally:
             with self._lock:
                 self._under_way -= 1
-        return f"part {number} of a story of {body['model']}"
+        return f"part {number} of a story of {body['model']} on {case}"
 
 
 def outcomes(report: dict[str, Any]) -> Counter[str]:
@@ -119,25 +122,20 @@ def test_the_first_call_of_a_prompt_without_a_token_limit_goes_alone(
 def test_after_the_first_case_other_cases_run_ahead_too(
     project: pytest.Pytester, server: OpenAIServer
 ) -> None:
-    first_case: set[str] = set()
-
-    def meeting_of(text: str) -> tuple[str, int]:
-        if text == "Go on from: a" or text.removeprefix("Go on from: ") in first_case:
-            return "first", 3
-        return "rest", 9
-
-    speaker = Speaker(meeting_of)
-
-    def answer(body: dict[str, Any]) -> str:
-        said = speaker(body)
-        if meeting_of(body["messages"][0]["content"])[0] == "first":
-            first_case.add(said)
-        return said
-
-    server.answer = answer
+    server.answer = Speaker(lambda case: ("first", 3) if case == "a" else ("rest", 9))
     talk(project, cases='["a", "b", "c", "d"]')
     project.runpytest(*RECORD).assert_outcomes(passed=12)
     assert sum(server.calls.values()) == 36
+
+
+def test_cases_of_one_trial_each_run_ahead_of_each_other(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    # The first two prove that the test asks the same again; then all others.
+    server.answer = Speaker(lambda case: ("first", 2) if case in "01" else ("rest", 4))
+    talk(project, cases="range(6)")
+    project.runpytest("--tiers=nano").assert_outcomes(passed=6)
+    assert sum(server.calls.values()) == 18
 
 
 def test_no_more_calls_are_under_way_than_allowed(
@@ -490,3 +488,81 @@ def test_what_changed_is_recorded_anew_all_at_once(
     assert sum(speaker.asked.values()) == 18
     server.stop()
     project.runpytest(*RECORD).assert_outcomes(passed=6)
+
+
+def paid_and_used(server: OpenAIServer, report: dict[str, Any]) -> tuple[int, int]:
+    return sum(server.calls.values()), sum(len(trial["calls"]) for trial in report["trials"])
+
+
+def test_with_adaptive_sampling_nothing_is_paid_in_vain(
+    project: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    speaker = Speaker()
+    server.answer = lambda body: "no" if body["model"] == "nano-model" else speaker(body)
+    project.makepyfile(
+        test_it=TALK.format(samples='"auto"', cases="range(12)").replace(
+            "    assert said\n", '    assert said != "no"\n'
+        )
+    )
+    result = project.runpytest(*RECORD, "--tiers-max-samples=4")
+    assert "paid in vain" not in result.stdout.str()
+    found = report()
+    samples = Counter((trial["tier"], trial["sample"]) for trial in found["trials"])
+    assert samples["mini", 2] == 12
+    assert samples["nano", 1] < 12  # stopped within its first round
+    paid, used = paid_and_used(server, found)
+    assert paid == used
+    server.stop()
+    project.runpytest(*RECORD, "--tiers-max-samples=4")
+    assert report()["prompts"] == found["prompts"]
+
+
+@pytest.mark.parametrize("samples", ["1", "2"])
+def test_a_lazy_flagship_is_not_run_ahead(
+    project: pytest.Pytester, server: OpenAIServer, report: Report, samples: str
+) -> None:
+    server.answer = Speaker()
+    talk(project, samples=int(samples), cases="range(32)")
+    result = project.runpytest(*RECORD, "--tiers-flagship-calls=lazy")
+    assert "paid in vain" not in result.stdout.str()
+    assert server.calls["full-model"] == 0
+    assert paid_and_used(server, report()) == (2 * 32 * 3 * int(samples),) * 2
+
+
+def test_workers_keep_the_limit_of_calls_under_way_together(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    speaker = server.answer = Speaker(seconds=0.02)
+    config = project.path / "pyproject.toml"
+    config.write_text(config.read_text() + "\n[tool.pytest-tiers]\nmax_in_flight = 4\n")
+    talk(project, samples=4, cases='["a", "b"]')
+    project.runpytest_subprocess(*RECORD, "-n2").assert_outcomes(passed=24)
+    assert speaker.most <= 4
+    assert sum(server.calls.values()) == 72
+
+
+def test_a_signal_ends_the_run_and_keeps_what_is_under_way(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    speaker, held, go_on = Speaker(), threading.Semaphore(0), threading.Event()
+
+    def answer(body: dict[str, Any]) -> str:
+        said = speaker(body)
+        if body["model"] != "nano-model" and "part" in body["messages"][0]["content"]:
+            held.release()
+            assert go_on.wait(30)
+        return said
+
+    server.answer = answer
+    talk(project)
+    with Forks(project.path) as forks:
+        run = forks.start("--tiers=nano,mini,full")
+        for _ in range(2):  # the second questions of the two that run ahead
+            assert held.acquire(timeout=30)
+        run.kill(signal.SIGINT)
+        go_on.set()
+        assert run.ended() == pytest.ExitCode.INTERRUPTED
+    assert "paid in vain" not in run.output
+    project.runpytest(*RECORD).assert_outcomes(passed=3)
+    assert server.calls["mini-model"] == server.calls["full-model"] == 3
+    assert server.calls["nano-model"] <= 4  # it may have had a call of its own cut off

@@ -60,7 +60,7 @@ def ask(question):
 def test_one_call(case):
     assert ask(f"{__name__} one {case}")
 
-@pytest.mark.tiers
+@pytest.mark.tiers(concurrent=True)
 @pytest.mark.parametrize("case", range(3))
 def test_conversation(case):
     answer = f"{__name__} talk {case}"
