@@ -71,14 +71,14 @@ def _next(
     headers: Any = CIMultiDict(response.request_info.headers if sent is None else sent.headers)
     asked = response.url if sent is None else URL(sent.url)
     dropped = {*_FOR_ONE_REQUEST}
-    body: dict[str, Any] = {name: kwargs[name] for name in ("data", "json") if name in kwargs}
-    if sent is not None:
-        body = {"data": sent.body or None}
+    body: dict[str, Any]
     if (response.status == 303 and method.upper() != "HEAD") or (
         response.status in (301, 302) and method.upper() == "POST"
     ):
         method, body = "GET", {}
         dropped.add("Content-Type")
+    else:
+        body = _body_again(response, kwargs) if sent is None else {"data": sent.body or None}
     others = {name: kwargs[name] for name in kwargs.keys() - IN_THE_REQUEST}
     if url.origin() != asked.origin():
         dropped |= {*_FOR_ONE_HOST}
@@ -86,6 +86,24 @@ def _next(
     for name in dropped:
         headers.popall(name, None)
     return ExactHeaders(session), method, url, {**others, **body, "headers": headers}
+
+
+def _body_again(response: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments for the body of a request that was not read, to be sent once more.
+
+    Raises ClientPayloadError where it is used up: what could be read once only.
+    """
+    from aiohttp import ClientPayloadError
+
+    data = kwargs.get("data")
+    parts = data.values() if isinstance(data, Mapping) else (data,)
+    if all(isinstance(part, str | bytes | bytearray | int | float | None) for part in parts):
+        return {name: kwargs[name] for name in ("data", "json") if name in kwargs}
+    response.close()
+    raise ClientPayloadError(
+        "Cannot follow a redirect with a request body that was read once. Use bytes, or set "
+        "allow_redirects=False."
+    )
 
 
 def _target(response: Any, location: str, session: Any) -> Any:

@@ -173,3 +173,41 @@ def test_aiohttp_judges_the_last_answer_only(project: pytest.Pytester, echo: Ech
     run_one(project, "--tiers=nano", app=text).assert_outcomes(passed=1)
     assert len(echo.requests) == 4
     run_one(project, *OFFLINE, app=text).assert_outcomes(passed=1)
+
+
+UPLOADS = """
+import asyncio, io
+import aiohttp
+
+async def pieces():
+    yield b"up"
+
+async def asked(**body):
+    async with aiohttp.ClientSession() as session:
+        async with session.post("{url}/start", **body) as answer:
+            return (await answer.json())["body"]
+
+def ask(text):
+    said = []
+    for body in ({{"data": b"up"}}, {{"data": {{"a": 1}}}}, {{"json": [1]}}, {{}},
+                 {{"data": io.BytesIO(b"up")}}, {{"data": pieces()}}):
+        try:
+            said.append(asyncio.run(asked(**body)))
+        except aiohttp.ClientPayloadError:
+            said.append("used up")
+    return said == ["up", "a=1", "[1]", "", {file!r}, {pieces!r}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "file", "pieces"),
+    [("shop.example.com", "up", "up"), ("127.0.0.1", "used up", "used up")],
+    ids=["recorded", "left alone"],
+)
+def test_aiohttp_sends_a_body_again_or_says_that_it_cannot(
+    project: pytest.Pytester, echo: EchoServer, host: str, file: str, pieces: str
+) -> None:
+    echo.redirects = {"/start": (307, "/end")}
+    url = echo.url.replace("127.0.0.1", host)
+    text = UPLOADS.format(url=url, file=file, pieces=pieces)
+    run_one(project, "--tiers=nano", app=text).assert_outcomes(passed=1)
