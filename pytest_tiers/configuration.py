@@ -288,6 +288,15 @@ def _price(at: Place, value: Any) -> Price:
     return Price(**{key: at.key(key).money(amount) for key, amount in table.items()})
 
 
+def _input_price(at: Place, value: Any) -> Price:
+    """The price of a model that only reads."""
+    table = at.table(value)
+    at.known_keys(table, ("input",))
+    if "input" not in table:
+        raise at.wrong('"input" is missing (USD per million tokens).')
+    return Price(at.key("input").money(table["input"]), Decimal(0))
+
+
 def _tier(at: Place, name: str, value: Any) -> Tier:
     table = at.table(value)
     at.known_keys(table, _TIER_KEYS)
@@ -413,6 +422,7 @@ _EMBEDDINGS_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "tier": Place.text,
     "model": Place.text,
     "threshold": Place.fraction,
+    "price": _input_price,
 }
 
 _TIER_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {

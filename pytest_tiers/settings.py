@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_tiers.records import LockEntry, Revert
-from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
+from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Price, Tier
 
 #: When the flagship is called: for every trial, or only where a candidate's result needs it.
 FlagshipCalls = Literal["all", "lazy"]
@@ -83,12 +83,14 @@ class Judge:
 class Embeddings:
     """The model, at the endpoint of a tier, whose embeddings are compared.
 
-    ``threshold`` is the least cosine of outputs that mean the same.
+    ``threshold`` is the least cosine of outputs that mean the same, ``price`` what the model costs
+    where that is not publicly known.
     """
 
     tier: str
     model: str
     threshold: float = 0.85
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)

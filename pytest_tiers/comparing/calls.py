@@ -85,16 +85,15 @@ class Consultation:
         self._new_active = active
         self._kind = "tier.compare"
 
-    def _asks(self, tier: str, kind: str) -> Tier:
-        """From now on in the name of a tier of the configuration."""
-        asked, self._kind = self._settings.known_tiers[tier], kind
-        self._active = self._new_active(asked)
-        return asked
+    def _asks(self, tier: Tier, kind: str) -> None:
+        """From now on in the name of another tier."""
+        self._kind, self._active = kind, self._new_active(tier)
 
     def asks_judge(self) -> Callable[[str, str], str]:
         """A function that puts a question to the judge: instructions, question; its answer."""
         assert self._settings.judge is not None
-        tier = self._asks(self._settings.judge.tier, "judge")
+        tier = self._settings.known_tiers[self._settings.judge.tier]
+        self._asks(tier, "judge")
         client = self._clients.sync(tier)
 
         def ask(instructions: str, question: str) -> str:
@@ -111,9 +110,11 @@ class Consultation:
 
     def asks_embeddings(self) -> Callable[[list[str]], list[list[float]]]:
         """A function that embeds texts at the configured endpoint."""
-        assert self._settings.embeddings is not None
-        tier = self._asks(self._settings.embeddings.tier, "semantic")
-        client, model = self._clients.sync(tier), self._settings.embeddings.model
+        asked = self._settings.embeddings
+        assert asked is not None
+        self._asks(Tier("embeddings", asked.model, price=asked.price), "semantic")
+        client = self._clients.sync(self._settings.known_tiers[asked.tier])
+        model = asked.model
 
         def embed(texts: list[str]) -> list[list[float]]:
             # Said, since the client's own choice depends on what is installed: a replay must

@@ -98,8 +98,12 @@ class Charge:
 
     @property
     def _priced_as(self) -> Tier:
-        """A call that was left alone is priced by its own model."""
-        return self._tier if self.is_tiers else Tier("", None)
+        """A call that was left alone is priced by its own model.
+
+        Embeddings are always left alone; those of a comparison have a tier that is their model.
+        """
+        is_own = self.call.endpoint == "embeddings" and self.call.model == self._tier.model
+        return self._tier if self.is_tiers or is_own else Tier("", None)
 
     @property
     def about(self) -> Mapping[str, Any]:

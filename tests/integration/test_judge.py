@@ -28,6 +28,7 @@ tier = "arbiter"
 tier = "arbiter"
 model = "text-embedding-3-small"
 threshold = 0.9
+price = {{ input = 0.02 }}
 """
 
 TEST = """
@@ -269,13 +270,14 @@ def test_embeddings_decide_and_are_replayed(
     judged.makepyfile(TEST.format(cases=1, how=f"by='semantic'{threshold}"))
     server.answer = answers(nano=nano, full="a refund")
     for _ in range(2):
-        assert judged.runpytest(*COMPARE, "--tiers-max-calls=99").ret == 0
+        assert judged.runpytest(*COMPARE).ret == 0
         (found,) = nano_trials(report())
         assert found["output_match"] is match
         server.stop()
     assert server.calls["text-embedding-3-small"] == 1
     calls = [call for each in report()["trials"] for call in each["calls"]]
     assert {call["left_alone"] for call in calls} == {None, "semantic"}
+    assert all(float(call["cost_usd"]) > 0 for call in calls)
 
 
 def test_a_projects_own_embeddings(
@@ -327,6 +329,7 @@ def test_the_calls_of_a_projects_own_comparison_are_recorded(
         ('judge]\ncriteria = "x"', '"tier" is missing'),
         ('judge]\ntiers = "full"', 'unknown key "tiers"; did you mean "tier"?'),
         ('embeddings]\ntier = "full"', '"model" is missing'),
+        ('embeddings]\ntier = "full"\nmodel = "m"\nprice = {}', '"input" is missing'),
         ('embeddings]\ntier = "full"\nmodel = "m"\nthreshold = 7', "expected a number between"),
     ],
 )
