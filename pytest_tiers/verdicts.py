@@ -36,6 +36,7 @@ class Comparison:
     ``spared_pairs`` of the pairs the flagship was not called: there each number holds whatever
     it would have said, so that ``difference`` is the lowest that it can be. ``made_anew`` names
     the tiers of which only some recordings were made anew: then there is no verdict.
+    ``recorded_again``: these are not the first answers to these requests.
     """
 
     tier: str
@@ -57,6 +58,7 @@ class Comparison:
     missing_trials: int
     output_mismatches: int
     made_anew: tuple[str, ...] = ()
+    recorded_again: bool = False
     held_back: bool = False
     measurably_worse: bool = False
     among: int = 1
@@ -223,6 +225,7 @@ def gather(
             trial.tier == candidate and trial.output_match is False for trial in trials
         ),
         made_anew=made_anew,
+        recorded_again=any(trial.generation for trial in trials if trial.counts),
         scored=is_scored(trials),
         spared_pairs=sum(pair.flagship is None for pair, _ in complete),
     )

@@ -281,6 +281,7 @@ def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> 
         "spared_pairs": comparison.spared_pairs,
         "scored": comparison.scored,
         "made_anew": list(comparison.made_anew),
+        "recorded_again": comparison.recorded_again,
     }
 
 

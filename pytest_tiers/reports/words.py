@@ -174,6 +174,9 @@ def _safe(summary: RunSummary, comparison: Comparison) -> str:
         text += ", for this selection"
     if comparison.measurably_worse and comparison.difference is not None:
         text += f"; measurably worse, by {points_about(comparison.difference)}"
+    if comparison.recorded_again:
+        wrong = exact_percent(round(1 - summary.settings.confidence, 12))
+        text += f"; earlier answers were thrown away, and each further try adds up to {wrong}"
     return text
 
 

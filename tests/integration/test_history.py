@@ -98,7 +98,12 @@ def test_asking_again_what_missed_gives_no_verdict_until_all_is_asked_again(
     assert prompt.replayed() == ("inconclusive", ["nano"])
     prompt.again(tiers="nano")  # none of the answers changes
     assert set(prompt.generations()) == {1}
-    assert prompt.replayed() == ("safe", [])
+    result = prompt.run()
+    assert prompt.verdict() == ("safe", [])
+    assert (
+        "(95% confidence); earlier answers were thrown away, and each further try adds up to 5%"
+        in " ".join(" ".join(result.outlines).split())
+    )
 
 
 def test_the_flagship_too(prompt: Project) -> None:

@@ -277,6 +277,8 @@ class TestMadeAnew:
         anew = {("nano", f"0.{case}") for case in range(60)}
         found = self.decided("1/1*60", anew)
         assert (found.verdict, found.made_anew) == ("safe", ())
+        assert found.recorded_again
+        assert not self.decided("1/1*60", set()).recorded_again
 
     def test_without_answers_there_is_nothing_to_be_said_of_them(self) -> None:
         assert self.decided("1/e*40", {("full", "0.3")}).verdict == "no-data"
