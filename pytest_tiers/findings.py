@@ -245,7 +245,7 @@ class LockChange:
     why: str = ""
 
 
-#: Why a run fails, or what it warns of; see docs/ci.md.
+#: Why a run fails, or what it warns of; see docs/lock.md.
 GateKind = Literal[
     "missed",
     "stale",

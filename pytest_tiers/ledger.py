@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,6 +59,8 @@ class Ledger:
         self._trials: dict[str, Trial] = {}
         self._not_run: dict[str, NotRun] = {}
         self._failed_in_run: set[str] = set()
+        #: File and line of each trial's test, for marks on it.
+        self._locations: dict[str, tuple[Path, int | None]] = {}
         self._skipped: defaultdict[str, set[str]] = defaultdict(set)
         self.runner: Runner | None = None
         self.summary: RunSummary | None = None
@@ -87,6 +90,8 @@ class Ledger:
 
             trial = Trial.from_builtins(plain)
             self._trials[trial.nodeid] = trial
+            file, line, _ = report.location
+            self._locations[trial.nodeid] = (self._config.rootpath / file, line)
             if report.failed:
                 self._failed_in_run.add(trial.nodeid)
         left_out = getattr(report, "pytest_tiers_not_run", None)
@@ -139,6 +144,7 @@ class Ledger:
         self._update_lock(session)
         self._judge_gate(session)
         self._write_reports(session, self.summary)
+        self._tell_github(self.summary)
 
     def _prune(self, session: pytest.Session) -> None:
         """Delete what no test reads, if that was asked for and the run came to its end."""
@@ -259,6 +265,25 @@ class Ledger:
                 if session.exitstatus == pytest.ExitCode.OK:
                     session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _tell_github(self, summary: RunSummary) -> None:
+        """Let GitHub Actions show the run beside the step's log."""
+        if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+            from pytest_tiers.reports.github import append_summary
+
+            try:
+                append_summary(summary, Path(path))
+            except OSError as error:
+                self.notes.append(f"$GITHUB_STEP_SUMMARY: cannot write {path}: {error.strerror}")
+
+    def _annotations(self) -> list[str]:
+        """The workflow commands that mark lines in a pull request."""
+        if os.environ.get("GITHUB_ACTIONS") != "true" or self.summary is None:
+            return []
+        from pytest_tiers.reports.github import marks
+
+        workspace = Path(os.environ.get("GITHUB_WORKSPACE") or self._config.rootpath)
+        return list(marks(self.summary, self._locations, workspace))
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the summary, or what kept the workers from working."""
         if self.usage_error is not None:
@@ -287,6 +312,8 @@ class Ledger:
             terminalreporter.section("tiers")
         for text, markup in summary_lines(self.summary, width=width, verbosity=verbosity):
             terminalreporter.write_line(text, **markup)
+        for command in self._annotations():
+            terminalreporter.write_line(command)
         for prompt in self._settings.explain:
             from pytest_tiers.reports.explain import explain_lines
 

@@ -91,7 +91,12 @@ def _cost(prompt: PromptSummary, tier: str) -> Decimal | None:
 
 
 def _downgrade(summary: RunSummary, options: list[_Option]) -> Iterator[str]:
-    proven = [option for option in options if option.tier == option.prompt.recommended]
+    locked = {prompt: entry.tier for prompt, entry in summary.locked.items()}
+    proven = [
+        option
+        for option in options
+        if option.tier == option.prompt.recommended != locked.get(option.prompt.id)
+    ]
     if proven:
         proven.sort(key=lambda option: option.weight, reverse=True)
         moves = listed(f"{one.name} -> {one.tier} ({one.gain_in_words()})" for one in proven)
@@ -146,4 +151,6 @@ def _price_of_proof(option: _Option) -> str:
 
 def _stay(summary: RunSummary) -> str:
     flagship = summary.settings.ladder.flagship
+    if any(prompt.recommended is not None for prompt in summary.prompts):
+        return "Nothing: every proven downgrade is locked."
     return f"Stay on {flagship}: nothing cheaper is safe, or close to it."

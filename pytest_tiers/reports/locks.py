@@ -69,6 +69,21 @@ def _entries(number: int) -> str:
     return "1 entry" if number == 1 else f"{number:,} entries"
 
 
+def new_downgrades(summary: RunSummary) -> Iterator[str]:
+    """Each tier that is safe now and not locked yet. News, never a failure."""
+    names = short_names(summary)
+    for prompt in by_id(summary):
+        entry = summary.locked.get(prompt.id)
+        if prompt.recommended is None or (entry and entry.tier == prompt.recommended):
+            continue
+        now = entry.tier if entry else prompt.comparisons[prompt.recommended].flagship
+        saving = percent(prompt.savings.get(prompt.recommended))
+        yield (
+            f"{names[prompt.id]}: {now} -> {prompt.recommended} is safe, saves {saving} of the "
+            "flagship's cost"
+        )
+
+
 def _changed(name: str, change: LockChange) -> str:
     if change.after is None:
         return f"{name}: {change.why}."

@@ -44,8 +44,18 @@ def _html(summary: RunSummary) -> Iterator[str]:
     return parts(summary)
 
 
+def _markdown(summary: RunSummary) -> Iterator[str]:
+    from pytest_tiers.reports.markdown import parts
+
+    return parts(summary)
+
+
 #: What renders a report, in pieces of text, by suffix.
-_FORMATS: Mapping[str, Callable[[RunSummary], Iterable[str]]] = {".json": _json, ".html": _html}
+_FORMATS: Mapping[str, Callable[[RunSummary], Iterable[str]]] = {
+    ".json": _json,
+    ".html": _html,
+    ".md": _markdown,
+}
 
 SUFFIXES = tuple(_FORMATS)
 

@@ -71,7 +71,7 @@ def said(result: pytest.RunResult) -> str:
         (["--tiers-confidence=95%"], "--tiers-confidence: expected a number between 0 and 1"),
         (
             ["--tiers-report=out.pdf"],
-            '--tiers-report: "out.pdf": the suffix decides the format; valid: .json, .html.',
+            '--tiers-report: "out.pdf": the suffix decides the format; valid: .json, .html, .md.',
         ),
         (["--tiers-report=json"], '"json": the suffix decides the format'),
     ],

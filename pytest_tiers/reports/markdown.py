@@ -1,0 +1,108 @@
+"""The report as Markdown, fit for a comment on a pull request: what changed comes first."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+
+from pytest_tiers.findings import RunSummary
+from pytest_tiers.reports.gates import gate_sentence, power_sentence, warning_sentences
+from pytest_tiers.reports.locks import (
+    accepted_sentence,
+    lock_sentences,
+    new_downgrades,
+    ruled_out_sentences,
+)
+from pytest_tiers.reports.table import Row, headings, in_order_of_telling, prompt_rows
+from pytest_tiers.reports.terminal import one_line_summary
+from pytest_tiers.reports.totals import cost_sentences, money_sentences, trouble_sentences
+from pytest_tiers.reports.words import reasons
+
+#: Rows of the table; GitHub takes comments of up to 65,536 characters.
+_MOST_ROWS = 150
+#: Lines of each list.
+_MOST_LINES = 40
+
+#: What Markdown or a forge would act on: emphasis, links, tables, mentions.
+_ACTIVE = re.compile(r"[\\`*_\[\]|~#@]")
+
+
+def parts(summary: RunSummary) -> Iterator[str]:
+    """The document in pieces."""
+    gate = summary.gate
+    yield f"### {escaped(one_line_summary(summary).partition('; gate')[0])}\n\n"
+    yield from _list("Gate: failed", (gate_sentence(summary, each) for each in gate.failures))
+    yield from _list("Since tiers.lock", (*new_downgrades(summary), *lock_sentences(summary)))
+    yield from _list("To look at", (*warning_sentences(summary), *trouble_sentences(summary)))
+    yield from _table(summary)
+    if summary.settings.comparison and summary.settings.ladder.candidates:
+        costs = (*cost_sentences(summary), *money_sentences(summary))
+        why = (*reasons(summary), *ruled_out_sentences(summary))
+        yield from _folded("Why, and what it costs", (*why, *filter(None, _ends(summary)), *costs))
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    shown = html.escape(text, quote=False)
+    return _ACTIVE.sub(lambda found: f"&#{ord(found.group())};", shown)
+
+
+def _ends(summary: RunSummary) -> Iterator[str | None]:
+    yield accepted_sentence(summary)
+    yield power_sentence(summary)
+
+
+def _list(title: str, sentences: Iterable[str]) -> Iterator[str]:
+    lines = list(sentences)
+    if lines:
+        yield f"**{title}**\n\n"
+        yield from _lines(lines)
+        yield "\n"
+
+
+def _folded(title: str, sentences: Iterable[str]) -> Iterator[str]:
+    lines = list(sentences)
+    if lines:
+        yield f"<details><summary>{title}</summary>\n\n"
+        yield from _lines(lines)
+        yield "\n</details>\n"
+
+
+def _lines(lines: list[str]) -> Iterator[str]:
+    for line in lines[:_MOST_LINES]:
+        yield f"- {escaped(line)}\n"
+    if len(lines) > _MOST_LINES:
+        yield f"- and {len(lines) - _MOST_LINES:,} more\n"
+
+
+def _table(summary: RunSummary) -> Iterator[str]:
+    found = [row for prompt in in_order_of_telling(summary) for row in prompt_rows(prompt)]
+    if not found:
+        return
+    locked = {prompt: entry.tier for prompt, entry in summary.locked.items()}
+    yield _row([*_cells(headings(summary.settings.ladder.flagship)), "locked"])
+    yield _row(["---", "--:", "---", "---", "---", "---", "---", "--:", "---"])
+    for row in found[:_MOST_ROWS]:
+        mark = "yes" if locked.get(row.prompt) == row.tier else ""
+        yield _row([*map(escaped, _cells(row)), mark])
+    yield "\n"
+    if len(found) > _MOST_ROWS:
+        yield f"and {len(found) - _MOST_ROWS:,} more rows in the JSON or HTML report\n\n"
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.prompt,
+        row.cases,
+        row.tier,
+        row.passed,
+        row.flagship_passed,
+        row.verdict,
+        row.drop,
+        row.saving,
+    ]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
