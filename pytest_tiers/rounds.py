@@ -9,8 +9,9 @@ import pytest
 
 from pytest_tiers.collection import TRIAL, PlannedTrial
 from pytest_tiers.records import NotRun, Trial
-from pytest_tiers.sampling import Goal, PromptRounds, Slot, Why
+from pytest_tiers.sampling import PromptRounds, Slot, Why
 from pytest_tiers.settings import Settings
+from pytest_tiers.standings import Goal
 
 #: Set for an item that is left out.
 NOT_RUN = pytest.StashKey[NotRun]()
@@ -77,6 +78,11 @@ class Rounds:
         prompt = self._prompts.get(planned.prompt)
         if prompt is not None:
             prompt.ended(_slot(planned), trial)
+
+    def is_certain(self, trial: PlannedTrial) -> bool:
+        """Whether it is known before any answer that a trial will run."""
+        prompt = self._prompts.get(trial.prompt)
+        return prompt is None or prompt.is_certain(_slot(trial))
 
     def may_follow(self, trial: PlannedTrial) -> bool:
         """Whether a trial may be asked before its turn."""

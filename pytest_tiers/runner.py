@@ -157,7 +157,9 @@ class Runner:
         needed = {
             trial.tier.name
             for trial in self._trials
-            if trial.tier.name in missing and not self.is_replayed(trial)
+            if trial.tier.name in missing
+            and self.rounds.is_certain(trial)
+            and not self.is_replayed(trial)
         }
         if needed:
             listed = "; ".join(f'tier "{name}" needs {missing[name]}' for name in sorted(needed))

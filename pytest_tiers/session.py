@@ -85,7 +85,7 @@ class TierSession:
             if self.collection.trials and not self._config.option.collectonly:
                 runner = self._get_ready()
                 if self.settings.plan is not None:
-                    self.planning.narrow(items, runner.is_replayed)
+                    self.planning.narrow(items, runner.is_replayed, runner.rounds.is_certain)
         except ConfigurationError as error:
             if not hasattr(self._config, "workerinput"):
                 raise pytest.UsageError(str(error)) from None

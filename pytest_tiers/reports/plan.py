@@ -10,7 +10,7 @@ from operator import attrgetter
 from pytest_tiers.plan import Plan, ToDecide, ToRecord
 from pytest_tiers.reports.numbers import count, money, span
 from pytest_tiers.reports.text import listed, one_line, wrap
-from pytest_tiers.settings import Settings
+from pytest_tiers.settings import AUTO, Settings
 
 #: Undecided comparisons of one tier that are told.
 _MOST = 10
@@ -20,13 +20,24 @@ def plan_lines(plan: Plan, settings: Settings, *, width: int) -> Iterator[str]:
     """The plan in lines of at most ``width`` columns."""
     names = _names(plan)
     yield from wrap(_headline(plan), width, rest="  ")
-    for sentence in (*_to_record(plan, names), *_total(plan, settings)):
+    for sentence in (*_to_record(plan, names), *_total(plan, settings), *_open_end(settings)):
         yield from wrap(sentence, width, first="- ", rest="  ")
     if judged := list(_judged(plan, names)):
         yield ""
         yield f"With the {count(plan.recorded, 'trial')} recorded so far:"
         for sentence in judged:
             yield from wrap(sentence, width, first="- ", rest="  ")
+
+
+def _open_end(settings: Settings) -> Iterator[str]:
+    """What a run decides only when it has seen answers."""
+    if settings.samples == AUTO:
+        yield (
+            "samples are taken as they are needed: this is the first of each case, of at most "
+            f"{settings.max_samples:,}"
+        )
+    if settings.spares_flagship:
+        yield f"{settings.ladder.flagship} is called where a candidate misses, which nobody knows"
 
 
 def _names(plan: Plan) -> dict[str, str]:

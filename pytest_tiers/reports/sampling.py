@@ -42,7 +42,7 @@ def spared_sentences(summary: RunSummary) -> Iterator[str]:
     names = short_names(summary)
     unknown = [names[prompt.id] for prompt, each in found if each.spared_usd is None]
     if unknown:
-        text += f"; what that saved is not known for {listed(unknown)}, where it was never called"
+        text += f"; what that saved is not known for {listed(unknown)}"
     yield f"{text}. Where it was not, its result is unknown and counted against the candidate."
 
 

@@ -212,3 +212,56 @@ def test_skipped_tests_and_errors_stop_nobody_within_a_round(
     assert prompt["tiers"]["mini"]["no_calls"] == 8
     assert prompt["comparisons"]["mini"]["missing_trials"] >= 9
     assert samples(report())["full", 1] == 33
+
+
+def test_no_key_is_asked_for_that_no_call_may_need(
+    project: pytest.Pytester, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "[tool.pytest-tiers.tiers.full]\napi_key_env = 'FULL_KEY'"
+    text = (project.path / "pyproject.toml").read_text()
+    project.makepyprojecttoml(text.replace("[tool.pytest-tiers.tiers.full]", key))
+    project.makepyfile(test_it=TESTS.format(cases=2))
+    monkeypatch.setenv("FULL_KEY", "a key of full")
+    project.runpytest("--tiers=mini,full", *AUTO).assert_outcomes(passed=4, skipped=20)
+    monkeypatch.delenv("FULL_KEY")
+    project.runpytest("--tiers=mini,full", *AUTO).assert_outcomes(passed=4, skipped=20)
+    assert server.calls == {"mini-model": 2, "full-model": 2}
+    fixed = project.runpytest("--tiers=mini,full", "--tiers-samples=2")
+    fixed.stderr.fnmatch_lines(['*tier "full" needs FULL_KEY, which is not set*'])
+
+
+def test_a_plan_counts_what_is_certain(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it=TESTS.format(cases=3))
+    lazily = "--tiers-flagship-calls=lazy"
+    plan = project.runpytest("--tiers=mini,full", *AUTO[:2], lazily, "--tiers-plan").stdout
+    plan.fnmatch_lines(
+        [
+            "*a run would record 3 of 3 trials:",
+            "- mini: 3 trials of test_ask: *",
+            "- samples are taken as they are needed: this is the first of each case, of at",
+            "  most 6",
+            "- full is called where a candidate misses, which nobody knows",
+        ]
+    )
+
+
+def test_bodies_that_run_ahead_are_those_of_trials_that_nothing_can_stop(
+    project: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    server.answer = Failing(nano=0.6)
+    project.makepyfile(
+        test_it=TESTS.format(cases=12).replace("tiers\n", "tiers(concurrent=True)\n")
+    )
+    project.runpytest("--tiers=nano,full", *AUTO)
+    assert report()["prompts"][0]["left_out"]["nano"]["trials"] > 60
+    assert sum(server.calls.values()) == len(report()["trials"])
+
+
+def test_a_downgrade_found_so_is_locked(project: pytest.Pytester, server: OpenAIServer) -> None:
+    project.makepyfile(test_it=TESTS.format(cases=32))
+    compare = ("--tiers=mini,full", *AUTO)
+    project.runpytest(*compare, "--tiers-update-lock")
+    assert 'tier = "mini"' in (project.path / "tiers.lock").read_text()
+    server.stop()
+    project.runpytest().assert_outcomes(passed=32)
+    assert project.runpytest(*compare, "--tiers-record=none").ret == 0

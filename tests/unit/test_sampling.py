@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pytest_tiers import verdicts
 from pytest_tiers.records import Call, Outcome, Trial
-from pytest_tiers.sampling import Goal, PromptRounds, Slot, Standing, Yardstick
+from pytest_tiers.sampling import PromptRounds, Slot
+from pytest_tiers.standings import Goal, Standing, Yardstick
 from pytest_tiers.verdicts import Pair
 
 ALPHA = 0.05

@@ -42,6 +42,7 @@ from pytest_tiers.reports.numbers import (
     plain,
     seconds,
 )
+from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
 from pytest_tiers.reports.sites import site_sentences
 from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import by_id, has_scores, headings, prompt_rows, state
@@ -292,6 +293,8 @@ def _notes(summary: RunSummary) -> Iterator[str]:
     yield from flakiness_sentences(summary)
     yield from site_sentences(summary)
     yield from judge_sentences(summary)
+    yield from left_out_sentences(summary)
+    yield from spared_sentences(summary)
     yield from money_sentences(summary)
     if sites := sites_sentence(summary):
         yield sites
