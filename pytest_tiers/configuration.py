@@ -446,4 +446,5 @@ _PROMPT_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "monthly_runs": Place.count,
     "max_cost_per_1000": Place.money,
     "concurrent": Place.flag,
+    "control": Place.flag,
 }

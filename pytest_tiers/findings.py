@@ -136,15 +136,32 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """How many control trials of a prompt were tried, and passed with another case's answers.
+
+    More than half: the tests are blind.
+    """
+
+    tried: int
+    passed: int
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the prompt's tests do not see a wrong answer."""
+        return 2 * self.passed > self.tried
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSummary:
     """One prompt: its numbers per tier, its comparisons, and what to do.
 
     ``savings`` maps a candidate to the share of the flagship's cost that it saves (negative
     where it costs more), None where unknown. ``notice`` says why there is no verdict, e.g.
     because no trial called a model. ``disagreements`` says how often each tier ends differently
-    from the flagship, and the flagship from itself, which takes two samples of a case. ``sites``
-    are the application's lines that called for it, in the order of a trial: on the flagship,
-    where that ran. ``left_out`` names the tiers of which sampling left trials out.
+    from the flagship, and the flagship from itself, which takes two samples of a case. ``control``
+    is None where no control trial could be made. ``sites`` are the application's lines that called
+    for it, in the order of a trial: on the flagship, where that ran. ``left_out`` names the tiers
+    of which sampling left trials out.
     """
 
     id: str
@@ -162,6 +179,7 @@ class PromptSummary:
     notice: str | None
     max_cost_per_1000: Decimal | None = None
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
+    control: Control | None = None
     sites: tuple[SiteStats, ...] = ()
     ruled_out: dict[str, RuledOut] = field(default_factory=dict)
     left_out: dict[str, LeftOut] = field(default_factory=dict)

@@ -23,8 +23,8 @@ MUST_PASS_DESCRIPTION = (
 )
 
 DESCRIPTION = (
-    "tiers(*names, samples=, max_samples=, margin=, min_pass_rate=, prompt=, "
-    "monthly_runs=, max_cost_per_1000=, concurrent=): run this test on every tier of the ladder; "
+    "tiers(*names, samples=, max_samples=, margin=, min_pass_rate=, prompt=, monthly_runs=, "
+    "max_cost_per_1000=, concurrent=, control=): run this test on every tier of the ladder; "
     "names restrict the candidates (pytest-tiers)"
 )
 
@@ -48,6 +48,7 @@ class TestSettings:
     max_cost_per_1000: Decimal | None
     concurrent: bool
     is_adaptive: bool = False
+    control: bool = True
 
 
 def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings) -> TestSettings:
@@ -76,6 +77,7 @@ def settings_of(node: pytest.Item | pytest.Function, prompt: str, run: Settings)
         monthly_runs=merged.monthly_runs,
         max_cost_per_1000=merged.max_cost_per_1000,
         concurrent=merged.concurrent or False,
+        control=merged.control is not False,
     )
 
 

@@ -24,9 +24,11 @@ from pytest_tiers.lock.reading import read as read_lock
 from pytest_tiers.records import LockEntry
 from pytest_tiers.reports.writers import SUFFIXES
 from pytest_tiers.settings import (
+    CONTROL_MODES,
     GATE_MODES,
     RECORD_MODES,
     By,
+    ControlMode,
     GateMode,
     Prune,
     RecordMode,
@@ -82,6 +84,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         help="print everything known about a prompt: its id, or a part of it",
+    )
+    add(
+        "--tiers-control",
+        metavar="|".join(CONTROL_MODES),
+        help="replay tests with other cases' answers too: can they fail? (auto: a few cases)",
     )
     add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
     add(
@@ -153,6 +160,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ),
         comparison=comparison,
         record="none" if option.tiers_plan else _record_mode(option.tiers_record, comparison),
+        control=_control_mode(option.tiers_control),
         plan=_planned_mode(option) if option.tiers_plan else None,
         tests=file.tests,
         replaces=file.replaces,
@@ -299,6 +307,16 @@ def _gate(asked: str | None, lock_file: Path) -> GateMode:
     if asked not in GATE_MODES:
         raise _option("gate").wrong(
             f'unknown value "{asked}". Valid values: {", ".join(GATE_MODES)}.'
+        )
+    return asked
+
+
+def _control_mode(asked: str | None) -> ControlMode:
+    if asked is None:
+        return "auto"
+    if asked not in CONTROL_MODES:
+        raise _option("control").wrong(
+            f'unknown mode "{asked}". Valid modes: {", ".join(CONTROL_MODES)}.'
         )
     return asked
 

@@ -206,6 +206,8 @@ class Trial:
     known, ``agreement`` is how far the output agrees with the flagship's (the flagship's with its
     own sample before), from 0 to 1, ``output_match`` whether wholly (True) or not at all (False),
     and ``output_difference`` what differs, as text.
+    ``controls`` says of each control trial, which got another case's answers, whether it came off
+    as well: a test that can fail would not.
     ``stale`` means that a recording of this trial exists but lacks one of its requests.
     ``budget`` means that the cost or call limit kept it from running. ``expects_call`` is True
     for tests that use the ``tier`` fixture. ``recording`` names its cassette and the case in it;
@@ -220,6 +222,7 @@ class Trial:
     nodeid: str
     reason: str | None = None
     score: float | None = None
+    controls: tuple[bool, ...] = ()
     output_match: bool | None = None
     replayed: bool = False
     calls: tuple[Call, ...] = ()
@@ -292,6 +295,7 @@ class Trial:
         plain["settings"] = dict(self.settings)
         plain["settled"] = [asdict(each) for each in self.settled]
         plain["request_parts"] = self.request_parts and asdict(self.request_parts)
+        plain["controls"] = list(self.controls)
         return plain
 
     @classmethod
@@ -299,7 +303,8 @@ class Trial:
         """The trial that `to_builtins` wrote."""
         calls = tuple(map(Call.from_builtins, plain["calls"]))
         settled = tuple(Agreement(**each) for each in plain["settled"])
-        fields = {**plain, "calls": calls, "settled": settled}
+        controls = tuple(plain["controls"])
+        fields = {**plain, "calls": calls, "settled": settled, "controls": controls}
         if (parts := fields.get("request_parts")) is not None:
             lines = tuple(map(sys.intern, parts["lines"]))
             fields["request_parts"] = RequestParts(**{**parts, "lines": lines})

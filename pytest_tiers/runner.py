@@ -21,6 +21,7 @@ from pytest_tiers.cassettes.matching import Matcher
 from pytest_tiers.cassettes.names import CassetteFile, cassette_file
 from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
+from pytest_tiers.cassettes.substitutes import Answers, SubstituteTape
 from pytest_tiers.cassettes.tape import Ahead, Tape, TapeLabel
 from pytest_tiers.cassettes.transports import patched
 from pytest_tiers.census import Census
@@ -28,6 +29,7 @@ from pytest_tiers.clients import CLIENTS
 from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey, case_parameters
 from pytest_tiers.comparing.calls import Counsel, Place
 from pytest_tiers.comparing.desk import Desk, Settled
+from pytest_tiers.control import CONTROL, Controls, ControlTrial
 from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
 from pytest_tiers.fingerprints import request_parts
 from pytest_tiers.fixtures import ACTIVE
@@ -44,6 +46,8 @@ from pytest_tiers.rounds import Rounds
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import NO_CALL
 
+#: The control trials that an item has had.
+CONTROLS = pytest.StashKey[Sequence[ControlTrial]]()
 #: The outcome and reason of a trial whose test has ended.
 JUDGED = pytest.StashKey[Trial]()
 
@@ -113,10 +117,37 @@ class Runner:
         self._desk = Desk(settings, config.hook.pytest_tiers_compare, counsel)
         self._patches = contextlib.ExitStack()
         self._warned_of_reruns = False
+        self._controls = Controls(
+            config, settings, trials, self._router, self._cassette, self._active_control
+        )
 
     def _file(self, trial: PlannedTrial, tier: str) -> CassetteFile:
         base = self._settings.base or self._config.rootpath
         return cassette_file(self._settings.cassettes, base, trial.path, trial.in_test, tier)
+
+    def _cassette(self, trial: PlannedTrial) -> Cassette | None:
+        """The recordings of a trial's test on its tier, None where none can be read."""
+        with contextlib.suppress(CassetteError):
+            return self.library.cassette(self._files[trial.function, trial.tier.name].path)
+        return None
+
+    def _active_control(self, trial: PlannedTrial, answers: Answers) -> ActiveTrial:
+        """A trial that gets other answers than its own."""
+        tape = SubstituteTape(
+            answers.calls,
+            self.library,
+            self._label(trial),
+            "none",
+            self._matcher,
+            Scrubber(self._key_variables),
+        )
+        return ActiveTrial(trial.tier, trial.prompt, tape, self._rules)
+
+    def _label(self, trial: PlannedTrial) -> TapeLabel:
+        file = self._files[trial.function, trial.tier.name]
+        return TapeLabel(
+            file, trial.function, trial.tier.name, trial.case_in_function, trial.sample
+        )
 
     def _normalise(self, request: dict[str, Any]) -> None:
         self._config.hook.pytest_tiers_normalise_request(request=request)
@@ -220,10 +251,7 @@ class Runner:
     ) -> Tape:
         file = self._files[trial.function, trial.tier.name]
         others = self.library.of_other_tiers(file) if trial.tier.is_current else []
-        label = TapeLabel(
-            file, trial.function, trial.tier.name, trial.case_in_function, trial.sample
-        )
-        return self._tape_of(label, others, ahead=ahead, feeds=feeds)
+        return self._tape_of(self._label(trial), others, ahead=ahead, feeds=feeds)
 
     def _comparison_tape(self, trial: PlannedTrial, place: Place) -> Tape:
         file = self._file(trial, place.versus)
@@ -275,6 +303,8 @@ class Runner:
         if self.rounds.leaves_out(item):
             return None
         self._placeholder.put()
+        with self._rules.sites.watching():
+            item.stash[CONTROLS] = self._controls.run(item, trial)
         ahead, ran_ahead = self._aheads.pop(trial.key, None), self._running_ahead.take(trial)
         tape = self._tape(trial, ahead=ran_ahead or ahead)
         lead = self._lead(item, is_led=ran_ahead is not None)
@@ -324,6 +354,9 @@ class Runner:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Judge the trial when its test has ended, and let the report show it."""
         report = yield
+        if (control := item.stash.get(CONTROL, None)) is not None:
+            self._controls.note(control, report)
+            return report
         active = item.stash.get(ACTIVE, None)
         if active is None:
             return report
@@ -382,7 +415,7 @@ class Runner:
         replayed = bool(active.calls) and all(made.replayed for made in active.calls)
         active.calls += settled.calls
         file = self._files[planned.function, planned.tier.name]
-        return Trial(
+        trial = Trial(
             prompt=planned.prompt,
             case=planned.case,
             tier=planned.tier.name,
@@ -420,6 +453,8 @@ class Runner:
             },
             request_parts=self._request_parts(item, active),
         )
+        controls = self._controls.outcomes(trial, item.stash.get(CONTROLS, ()))
+        return dataclasses.replace(trial, controls=controls)
 
     def _request_parts(self, item: pytest.Item, active: ActiveTrial) -> RequestParts | None:
         """What tells whether the prompt has changed, where that matters."""

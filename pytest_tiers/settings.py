@@ -21,6 +21,9 @@ RECORD_MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 #: Whose results may fail a run: of locked tiers, of what production runs otherwise too, of none.
 GateMode = Literal["locked", "flagship", "off"]
 GATE_MODES: tuple[GateMode, ...] = ("locked", "flagship", "off")
+#: Whether tests are tried with other answers: a few of several cases, all of all, none.
+ControlMode = Literal["auto", "on", "off"]
+CONTROL_MODES: tuple[ControlMode, ...] = ("auto", "on", "off")
 
 #: Samples go on until every comparison is decided (docs/verdicts.md).
 AUTO: Literal["auto"] = "auto"
@@ -57,7 +60,8 @@ class PromptSettings:
 
     ``monthly_runs`` is how often production runs the prompt in a month; ``min_pass_rate`` a
     rate from 0 to 1. ``concurrent``: the test's body may run in several threads at once.
-    ``max_samples`` is the most where ``samples`` is `AUTO`.
+    ``max_samples`` is the most where ``samples`` is `AUTO`. ``control`` False: its tests are never
+    run with other answers.
     """
 
     tiers: tuple[str, ...] | None = None
@@ -69,6 +73,7 @@ class PromptSettings:
     max_cost_per_1000: Decimal | None = None
     concurrent: bool | None = None
     max_samples: int | None = None
+    control: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,7 @@ class Settings:
     on_command_line: frozenset[str] = frozenset()
     prune: Prune | None = None
     plan: RecordMode | None = None
+    control: ControlMode = "auto"
     wrappers: tuple[str, ...] | None = None
     by: By = "prompt"
     locked: Mapping[str, LockEntry] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from pytest_tiers.statistics import Tally
 from pytest_tiers.verdicts import Comparison, Evidence, Verdict
 
 #: Verdicts that say that the tests tell nothing: agreement there must not dilute what others show.
-_TELL_NOTHING: frozenset[Verdict] = frozenset({"flagship-fails"})
+_TELL_NOTHING: frozenset[Verdict] = frozenset({"flagship-fails", "blind"})
 
 #: Verdicts that say that the candidate cannot take over.
 _WORSE: frozenset[Verdict] = frozenset({"worse", "unsupported"})

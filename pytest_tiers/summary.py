@@ -17,6 +17,7 @@ from pytest_tiers.call_sites import SiteCases, attribute, site_stats
 from pytest_tiers.disagreement import disagreements
 from pytest_tiers.findings import (
     BySite,
+    Control,
     LadderEntry,
     LeftOut,
     PromptSummary,
@@ -241,6 +242,7 @@ def _compare(
                 alpha=settings.alpha,
                 planned_cases=_setting(group, "cases") or 0,
                 not_asked={(one.tier, one.case, one.sample) for one in left_out[prompt]},
+                blind=(control := _control(group)) is not None and control.is_blind,
             )
             for prompt, group in judged.items()
             if any(trial.tier == candidate.name for trial in group)
@@ -284,6 +286,12 @@ def _per_tier(
                 spared_usd=spared * flagship_cost if spared and flagship_cost is not None else None,
             )
     return found
+
+
+def _control(trials: Iterable[Trial]) -> Control | None:
+    """What a prompt's control trials came to; None where there was none."""
+    found = [passed for trial in trials for passed in trial.controls]
+    return Control(len(found), sum(found)) if found else None
 
 
 def _reachable(groups: Iterable[tuple[Trial, ...]], candidate: str) -> int:
@@ -341,6 +349,7 @@ def _summarise_prompt(
         recommended=_recommended(comparisons, paired, out),
         ruled_out=out,
         notice=None if verdicts.calls_a_model(trials) else NO_MODEL,
+        control=_control(trials),
         disagreements=disagreements(trials, flagship, settings.alpha)
         if comparisons and not is_spared
         else {},

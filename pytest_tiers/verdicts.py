@@ -16,7 +16,14 @@ from pytest_tiers.settings import FLAGSHIP_MAY_MISS
 from pytest_tiers.statistics import Tally
 
 Verdict = Literal[
-    "unsupported", "no-data", "flagship-fails", "safe", "matches", "worse", "inconclusive"
+    "unsupported",
+    "no-data",
+    "flagship-fails",
+    "blind",
+    "safe",
+    "matches",
+    "worse",
+    "inconclusive",
 ]
 
 
@@ -168,11 +175,13 @@ def gather(
     alpha: float,
     planned_cases: int = 0,
     not_asked: Collection[tuple[str, str, int]] = (),
+    blind: bool = False,
 ) -> Evidence:
     """Collect what the settled trials of one prompt say about one candidate.
 
     Trials of other tiers are left out. ``alpha`` is 1 − confidence. ``not_asked`` are the trials
-    (tier, case, sample) that sampling left out: nothing is missing there.
+    (tier, case, sample) that sampling left out: nothing is missing there. ``blind``: the prompt's
+    tests do not see a wrong answer, so that passing them says nothing.
     """
     trials = list(trials)
     spared = _spared(trials, flagship, not_asked)
@@ -190,7 +199,7 @@ def gather(
         (pair.case, value) for pair, _ in complete if (value := pair.highest_difference) is not None
     ]
     verdict = _own_verdict(
-        trials, candidate, flagship, has_pairs=bool(complete), spared=len(spared)
+        trials, candidate, flagship, has_pairs=bool(complete), spared=len(spared), blind=blind
     )
     made_anew = tuple(
         tier
@@ -295,7 +304,13 @@ def _conclude(evidence: Evidence, safe: bool, alpha: float) -> Comparison:
 
 
 def _own_verdict(
-    trials: list[Trial], candidate: str, flagship: str, *, has_pairs: bool, spared: int
+    trials: list[Trial],
+    candidate: str,
+    flagship: str,
+    *,
+    has_pairs: bool,
+    spared: int,
+    blind: bool,
 ) -> Verdict | None:
     """The verdict that depends on no evidence at all, if there is one.
 
@@ -309,7 +324,9 @@ def _own_verdict(
         return "no-data"
     yardstick = [trial for trial in trials if trial.tier == flagship and trial.counts]
     failed = sum(not trial.is_success for trial in yardstick)
-    return "flagship-fails" if flagship_fails(failed, len(yardstick) + spared) else None
+    if flagship_fails(failed, len(yardstick) + spared):
+        return "flagship-fails"
+    return "blind" if blind else None
 
 
 def proves_worse(difference: float, log_worse: float, margin: float, alpha: float) -> bool:

@@ -45,6 +45,11 @@ class WireAnswer:
 class CallObserver(Protocol):
     """Whoever is told what becomes of a call."""
 
+    @property
+    def is_tiers(self) -> bool:
+        """Whether a model is called in the tier's name."""
+        raise NotImplementedError
+
     def sending(self) -> bool:
         """Whether the call goes out now; False: ask again soon. Raises CallRefused."""
         raise NotImplementedError

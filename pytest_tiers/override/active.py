@@ -192,6 +192,11 @@ class OtherCall:
         self._trial, self._request = trial, request
         self._attempt = trial.attempts.begin(request)
 
+    @property
+    def is_tiers(self) -> bool:
+        """It asks no model."""
+        return False
+
     def sending(self) -> bool:
         """It may always go out."""
         return True
@@ -237,6 +242,11 @@ class ModelCall:
         self._trial, self._request = trial, request
         self._charge, self._on_answer = charge, on_answer
         self._attempt = trial.attempts.begin(request)
+
+    @property
+    def is_tiers(self) -> bool:
+        """Whether it goes to the trial's tier."""
+        return self._charge.is_tiers
 
     def sending(self) -> bool:
         """Whether it may go out now. Raises CallRefused where it must not."""

@@ -179,6 +179,11 @@ class _AheadCall:
     def __init__(self, charge: Charge) -> None:
         self.charge = charge
 
+    @property
+    def is_tiers(self) -> bool:
+        """Whether it goes to the trial's tier."""
+        return self.charge.is_tiers
+
     def sending(self) -> bool:
         """Whether it may go out now. Raises CallRefused where it must not."""
         return self.charge.starts()

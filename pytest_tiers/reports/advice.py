@@ -55,7 +55,12 @@ class _Option:
 def next_steps(summary: RunSummary) -> list[str]:
     """What to downgrade now, what to mend, what is closest to a decision, what pays most."""
     options = list(_options(summary))
-    steps = [*_downgrade(summary, options), *_run_again(options), *_add_prices(options)]
+    steps = [
+        *_mend_blind(summary),
+        *_downgrade(summary, options),
+        *_run_again(options),
+        *_add_prices(options),
+    ]
     pursued = [option for option in options if _worth_pursuing(option)]
     closest = min(pursued, key=lambda option: (option.distance, -option.weight), default=None)
     if closest is not None:
@@ -88,6 +93,20 @@ def _options(summary: RunSummary) -> Iterator[_Option]:
 def _cost(prompt: PromptSummary, tier: str) -> Decimal | None:
     stats = prompt.tiers.get(tier)
     return stats.cost_per_1000 if stats else None
+
+
+def _mend_blind(summary: RunSummary) -> Iterator[str]:
+    names = short_names(summary)
+    blind = [
+        names[prompt.id]
+        for prompt in by_id(summary)
+        if any(one.verdict == "blind" for one in prompt.comparisons.values())
+    ]
+    if blind:
+        yield (
+            f"Make the tests of {listed(blind)} see a wrong answer: compare with what each case "
+            "expects."
+        )
 
 
 def _downgrade(summary: RunSummary, options: list[_Option]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pytest_tiers.findings import (
     BySite,
+    Control,
     GateReason,
     LadderEntry,
     LeftOut,
@@ -85,6 +86,7 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "commit": summary.commit,
         "max_samples": settings.max_samples,
         "flagship_calls": settings.flagship_calls,
+        "control": settings.control,
         "comparison": settings.comparison,
         "by": settings.by,
         "selection": summary.selection,
@@ -160,6 +162,7 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "locked": None if locked is None else _locked(locked),
         "notice": prompt.notice,
         "ruled_out": {tier: asdict(why) for tier, why in prompt.ruled_out.items()},
+        "control": _control(prompt.control),
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
         "sites": [_site(site) for site in prompt.sites],
         "left_out": {name: _left_out(each) for name, each in prompt.left_out.items()},
@@ -241,6 +244,12 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
 
 def _left_out(left_out: LeftOut) -> dict[str, Any]:
     return {**asdict(left_out), "spared_usd": _money(left_out.spared_usd)}
+
+
+def _control(control: Control | None) -> dict[str, Any] | None:
+    if control is None:
+        return None
+    return {"tried": control.tried, "passed": control.passed, "blind": control.is_blind}
 
 
 def _stats(stats: TierStats) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.gates import gate_sentences, power_sentence, warning_sentences
@@ -47,7 +48,10 @@ _BOLD = {"bold": True}
 _GREEN = {"green": True}
 _YELLOW = {"yellow": True}
 _RED = {"red": True}
-_MARKUP = {"safe": _GREEN, "worse": _YELLOW, "flagship-fails": _YELLOW, "unsupported": _YELLOW}
+_MARKUP = {
+    "safe": _GREEN,
+    **dict.fromkeys(("worse", "flagship-fails", "blind", "unsupported"), _YELLOW),
+}
 
 #: Narrower terminals get lines of this width all the same.
 NARROWEST = 60
@@ -308,6 +312,7 @@ def _differences(summary: RunSummary, width: int) -> Iterator[Line]:
 def _totals(summary: RunSummary, width: int) -> Iterator[Line]:
     yield from _prose(agreement(summary), width)
     for sentence in (
+        *unchecked_sentences(summary),
         *suite_sentences(summary),
         *cost_sentences(summary),
         *money_sentences(summary),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_tiers.findings import PromptSummary, RunSummary
+from pytest_tiers.reports.control import blindness
 from pytest_tiers.reports.numbers import (
     count,
     exact_percent,
@@ -57,7 +58,8 @@ class _Context:
 def reasons(summary: RunSummary) -> list[str]:
     """One sentence for each group of prompts and candidates that share a reason.
 
-    The most certain comes first: safe, worse, a flagship that fails, then what is open.
+    What takes a verdict away is told first, then the most certain: safe, worse, a flagship that
+    fails, then what is open.
     """
     context = _Context(summary, _first_reasons(summary))
     names = short_names(summary)
@@ -153,6 +155,8 @@ def _kind_and_text(
             return "matches", _matches(comparison)
         case "flagship-fails":
             return "flagship-fails", _flagship_fails(prompt, comparison)
+        case "blind":
+            return "blind", blindness(prompt)
         case "unsupported":
             why = context.first_reasons.get((prompt.id, comparison.tier, "unsupported"))
             return "unsupported", "cannot run this prompt as it is" + (f": {why}" if why else "")
@@ -417,6 +421,7 @@ def _one_case(found: Sequence[_Reason]) -> Iterator[str]:
 
 #: The kinds of reasons in the order in which they are told, and how.
 _KINDS: Mapping[str, _Sentences] = {
+    "blind": _by_prompt,
     "safe": _one_by_one,
     "worse": _together(_merged_worse),
     "flagship-fails": _by_prompt,

@@ -13,7 +13,12 @@ from tests.openai_server import OpenAIServer
 
 Report = Callable[[], dict[str, Any]]
 
-AUTO = ("--tiers-samples=auto", "--tiers-max-samples=6", "--tiers-report=out.json")
+AUTO = (
+    "--tiers-samples=auto",
+    "--tiers-max-samples=6",
+    "--tiers-control=off",
+    "--tiers-report=out.json",
+)
 
 TESTS = """
 import pytest
@@ -135,7 +140,7 @@ def test_workers_record_what_one_process_would(
     found = report()
     assert server.calls == {"mini-model": 27, "full-model": 27}
     assert found["prompts"][0]["comparisons"]["mini"]["verdict"] == "matches"
-    project.runpytest("--tiers=mini,full", "--tiers-report=out.json")
+    project.runpytest("--tiers=mini,full", "--tiers-control=off", "--tiers-report=out.json")
     assert report()["prompts"] == found["prompts"]
 
 

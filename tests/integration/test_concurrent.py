@@ -13,7 +13,13 @@ import pytest
 from tests.forks import Forks
 from tests.openai_server import OpenAIServer, Reply
 
-RECORD = ("--tiers=nano,mini,full", "--tiers-report=out.json", "-p", "no:randomly")
+RECORD = (
+    "--tiers=nano,mini,full",
+    "--tiers-control=off",
+    "--tiers-report=out.json",
+    "-p",
+    "no:randomly",
+)
 
 #: A conversation: each question repeats the answer before.
 TALK = """

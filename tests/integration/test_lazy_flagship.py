@@ -11,7 +11,12 @@ from tests.openai_server import OpenAIServer
 
 Report = Callable[[], dict[str, Any]]
 
-LAZY = ("--tiers=mini,full", "--tiers-flagship-calls=lazy", "--tiers-report=out.json")
+LAZY = (
+    "--tiers=mini,full",
+    "--tiers-flagship-calls=lazy",
+    "--tiers-control=off",
+    "--tiers-report=out.json",
+)
 
 TESTS = """
 import pytest

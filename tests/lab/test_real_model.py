@@ -58,7 +58,7 @@ def test_record_on_a_real_model_and_replay_with_it_gone(
     )
     pytester.makepyfile(TESTS, app=APP)
     pytester.syspathinsert()
-    args = ("--tiers=nano,same", "--tiers-report=out.json")
+    args = ("--tiers=nano,same", "--tiers-control=off", "--tiers-report=out.json")
     out = Path(pytester.path) / "out.json"
 
     pytester.runpytest(*args)

@@ -11,7 +11,14 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, Savings, TierStats
+from pytest_tiers.findings import (
+    Control,
+    LadderEntry,
+    PromptSummary,
+    RunSummary,
+    Savings,
+    TierStats,
+)
 from pytest_tiers.records import Call, Outcome, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder
@@ -102,6 +109,7 @@ def prompt(
         as_is_cost_usd=Decimal(0),
         recommended=None,
         notice=None,
+        control=Control(8, 0),
     )
     return replace(base, **changes)
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pytest_tiers import statistics
-from pytest_tiers.findings import Disagreement, LadderEntry, RunSummary, Savings
+from pytest_tiers.findings import Control, Disagreement, LadderEntry, RunSummary, Savings
 from pytest_tiers.records import Outcome
 from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.terminal import attainable_line, summary_lines
@@ -683,6 +684,37 @@ def test_long_lines_are_broken_not_lost() -> None:
     lines = diff("客" * 60, None, width=40)
     assert all(display_width(line) <= 40 for line in lines)
     assert "".join(lines).count("客") == 60
+
+
+def test_a_blind_prompt_is_told_before_any_that_is_safe() -> None:
+    blind = prompt(
+        "t.py::test_blind",
+        comparison("nano", verdict="blind", n=60),
+        comparison("mini", verdict="blind", n=60),
+        control=Control(8, 7),
+    )
+    found = run(prompt("t.py::test_a", safe(), recommended="mini"), blind)
+    first, second = reasons(found)
+    assert first == (
+        "test_blind: its tests pass 7 of 8 times with another answer than the case's own: they "
+        "would not see a model that answers wrong, so passing them proves nothing"
+    )
+    assert second.startswith("mini for test_a: passes your tests at most 10 points")
+    assert next_steps(found)[0].startswith("Make the tests of test_blind see a wrong answer")
+    assert ("  blind", {"yellow": True}) in [
+        (f"  {line.split()[-2]}", markup)
+        for line, markup in summary_lines(found, width=80, verbosity=0)
+        if line.endswith("71%") and "blind" in line
+    ]
+
+
+def test_what_was_not_checked_is_said_where_it_matters() -> None:
+    unchecked = prompt("t.py::test_a", safe(), control=None)
+    open_one = prompt("t.py::test_b", comparison(), control=None)
+    (said,) = unchecked_sentences(run(unchecked, open_one, prompt("t.py::test_c", safe())))
+    assert said.startswith("Not checked whether these tests can fail: test_a. A replay does that")
+    off = run(unchecked, settings=Settings(ladder=LADDER, comparison=True, control="off"))
+    assert list(unchecked_sentences(off)) == []
 
 
 def wavering(name: str, own: float, candidates: float, **changes: Any) -> Any:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.flakiness import flakiness_sentences, own_disagreement
 from pytest_tiers.reports.html.cases import PromptCases, differing_cases, matrix
 from pytest_tiers.reports.html.plots import (
@@ -290,6 +291,7 @@ def _latencies(summary: RunSummary) -> Iterator[Latency]:
 def _notes(summary: RunSummary) -> Iterator[str]:
     if summary.settings.comparison and (agreed := agreement(summary)):
         yield agreed
+    yield from unchecked_sentences(summary)
     yield from flakiness_sentences(summary)
     yield from site_sentences(summary)
     yield from judge_sentences(summary)

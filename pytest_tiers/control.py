@@ -1,0 +1,228 @@
+"""Control trials: can a prompt's tests fail at all? Their answers are another case's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from unittest import mock
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from pytest_tiers.agreements import plainly
+from pytest_tiers.cassettes.format import Cassette
+from pytest_tiers.cassettes.substitutes import (
+    Answers,
+    answers_by_case,
+    most_different,
+    nothing_and_refusal,
+)
+from pytest_tiers.collection import PlannedTrial
+from pytest_tiers.fixtures import ACTIVE
+from pytest_tiers.outcomes import TestEnd, judge
+from pytest_tiers.override.active import ActiveTrial
+from pytest_tiers.override.router import TrialRouter
+from pytest_tiers.records import Trial
+from pytest_tiers.settings import Settings
+
+#: Cases of a test that are tried unless all are asked for: enough to see a test that never fails,
+#: few enough that a replay takes no longer to speak of.
+MOST_CASES = 8
+
+
+@dataclass(slots=True)
+class ControlTrial:
+    """One control trial while it runs, and how its test ended: None where it was skipped."""
+
+    active: ActiveTrial
+    end: TestEnd | None = None
+
+
+#: The control trial that an item is running.
+CONTROL = pytest.StashKey[ControlTrial]()
+
+
+class Controls:
+    """Runs flagship trials once more, with answers of other cases, before they run themselves.
+
+    Before, because the last trial of a module or class tears down what its tests share. No
+    report is logged, so nothing counts them: neither pytest's totals, nor --lf, junitxml or xdist.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        trials: Sequence[PlannedTrial],
+        router: TrialRouter,
+        cassette: Callable[[PlannedTrial], Cassette | None],
+        active: Callable[[PlannedTrial, Answers], ActiveTrial],
+    ) -> None:
+        """``cassette`` is a trial's, ``active`` makes it a trial that gets other answers."""
+        self._config, self._settings, self._router = config, settings, router
+        self._cassette, self._active = cassette, active
+        self._known: dict[str, Mapping[str, Answers]] = {}
+        self._cases: dict[str, list[str]] = {}
+        self._to_choose: defaultdict[str, list[PlannedTrial]] = defaultdict(list)
+        for trial in trials:
+            if trial.tier.name == settings.ladder.flagship and trial.sample == 1:
+                self._to_choose[trial.function].append(trial)
+        self._by_parent: dict[pytest.Item | pytest.Collector | None, list[pytest.Item]] = {}
+
+    def run(self, item: pytest.Item, trial: PlannedTrial) -> list[ControlTrial]:
+        """The control trials of an item, which has not run yet."""
+        sibling = self._sibling(item)
+        if sibling is None or not self._may_run(item, trial):
+            return []
+        return [
+            self._run_once(item, sibling, ControlTrial(self._active(trial, answers)))
+            for answers in self._answers(trial)
+        ]
+
+    def _may_run(self, item: pytest.Item, trial: PlannedTrial) -> bool:
+        settings, option = self._settings, self._config.option
+        return (
+            settings.comparison
+            and settings.control != "off"
+            and trial.settings.control
+            and settings.record != "all"
+            and trial.tier.name == settings.ladder.flagship
+            and trial.sample == 1
+            # These would show what nobody is meant to see.
+            and not (option.setuponly or option.setupshow or option.trace)
+            and "subtests" not in getattr(item, "fixturenames", ())
+        )
+
+    def _answers(self, trial: PlannedTrial) -> Iterator[Answers]:
+        """What the trial is answered with; nothing where it is not tried."""
+        known = self._recorded(trial)
+        case = trial.case_in_function
+        if case not in self._chosen(trial.function, known):
+            return
+        if len(known) > 1:
+            other = most_different(known, case)
+            if other is not None:
+                yield other
+        elif self._settings.control == "on":
+            yield from nothing_and_refusal(known[case])
+
+    def _recorded(self, trial: PlannedTrial) -> Mapping[str, Answers]:
+        if trial.function not in self._known:
+            cassette = self._cassette(trial)
+            self._known[trial.function] = (
+                {} if cassette is None else answers_by_case(cassette, trial.sample)
+            )
+        return self._known[trial.function]
+
+    def _chosen(self, function: str, known: Mapping[str, Answers]) -> list[str]:
+        """The cases that are tried: the same in each process, and not the author's first ones."""
+        if function not in self._cases:
+            cases = [trial.case_in_function for trial in self._to_choose[function]]
+            recorded = sorted((case for case in cases if case in known), key=_digest)
+            most = None if self._settings.control == "on" else MOST_CASES
+            self._cases[function] = recorded[:most]
+        return self._cases[function]
+
+    def _sibling(self, item: pytest.Item) -> pytest.Item | None:
+        """Another test of the same parent: what they share outlives a control trial."""
+        if not self._by_parent:
+            for other in item.session.items:
+                self._by_parent.setdefault(other.parent, []).append(other)
+        found = self._by_parent.get(item.parent, [])
+        return next((other for other in found[:2] if other is not item), None)
+
+    def _run_once(
+        self, item: pytest.Item, sibling: pytest.Item, control: ControlTrial
+    ) -> ControlTrial:
+        item.stash[ACTIVE] = self._router.active = control.active
+        item.stash[CONTROL] = control
+        try:
+            with _as_it_was(item), _silence(self._config):
+                runtestprotocol(item, log=False, nextitem=sibling)
+        finally:
+            self._router.active = None
+            del item.stash[CONTROL], item.stash[ACTIVE]
+        return control
+
+    @staticmethod
+    def note(control: ControlTrial, report: pytest.TestReport) -> None:
+        """Learn how the test of a control trial ended, and keep its failure from everybody."""
+        is_expected_failure = hasattr(report, "wasxfail")
+        if not report.passed or is_expected_failure:
+            if not report.skipped or is_expected_failure:
+                control.end = "setup" if report.when == "setup" else "call"
+            report.outcome = "skipped"
+            report.wasxfail = "control"
+        elif report.when == "call":
+            control.end = "passed"
+
+    @staticmethod
+    def outcomes(trial: Trial, controls: Sequence[ControlTrial]) -> tuple[bool, ...]:
+        """Whether each control trial came off as well as the trial itself, where that passed.
+
+        Controls that say nothing are left out: those that were skipped, made no call of the
+        tier, or asked what is recorded nowhere (a judge, say).
+        """
+        if not trial.worth_alone:
+            return ()
+        return tuple(
+            worth >= trial.worth_alone
+            for control in controls
+            if (worth := _worth(trial, control)) is not None
+        )
+
+
+def _worth(trial: Trial, control: ControlTrial) -> float | None:
+    """What a control trial is worth beside the trial itself; None where it says nothing."""
+    active = control.active
+    if control.end is None or not any(call.left_alone is None for call in active.calls):
+        return None
+    outcome, _ = judge(control.end, None, active.wire)
+    if outcome == "error":
+        return None
+    if outcome != "passed":
+        return 0.0
+    score = 1.0 if active.score is None else active.score
+    if not (trial.has_output and active.has_output):
+        return score
+    if not active.how.travels:
+        return None  # a model or the project's own code would have to compare the outputs
+    degree = plainly(active.how.by, trial.output, active.output, active.how.options)
+    return None if degree.value is None else score * degree.value
+
+
+def _digest(case: str) -> str:
+    return hashlib.sha256(case.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@contextlib.contextmanager
+def _as_it_was(item: pytest.Item) -> Iterator[None]:
+    """Leave no trace on an item: it still has to run, on an instance of its own."""
+    properties, sections = list(item.user_properties), list(item._report_sections)
+    with contextlib.ExitStack() as stack:
+        if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Class):
+            another = item.parent.newinstance()  # type: ignore[no-untyped-call]  # pytest's
+            method = getattr(another, item.originalname)
+            stack.enter_context(mock.patch.object(item, "_instance", another))
+            stack.enter_context(mock.patch.object(item, "_obj", method))
+        try:
+            yield
+        finally:
+            item.user_properties[:] = properties
+            item._report_sections[:] = sections
+
+
+@contextlib.contextmanager
+def _silence(config: pytest.Config) -> Iterator[None]:
+    """Keep warnings, and without capture what tests print, from being shown twice."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings(record=True))
+        if config.option.capture == "no":
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        yield
