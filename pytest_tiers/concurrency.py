@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-#: Plugins whose fixtures of function scope do nothing in a tiered test.
-_HARMLESS = frozenset({"pytest_recording.plugin"})
+#: Plugins whose fixtures of function scope do nothing without a ``vcr`` marker, which a tiered test
+#: cannot have.
+_HARMLESS = frozenset({"pytest_recording.plugin", "cassetter.pytest_plugin.fixtures"})
 
 #: How pytest calls the function behind a parameter of `parametrize` that is no fixture's.
 _DIRECT = "get_direct_param_fixture_func"

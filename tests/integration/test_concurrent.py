@@ -468,6 +468,22 @@ def test_fixtures_that_come_unasked_are_named_too(
     result.stderr.fnmatch_lines([f'*it needs "{name}"*'])
 
 
+@pytest.mark.parametrize("name", ["pytest_recording.plugin", "cassetter.pytest_plugin.fixtures"])
+def test_fixtures_of_other_recorders_are_no_obstacle(
+    project: pytest.Pytester, server: OpenAIServer, name: str
+) -> None:
+    *packages, module = name.split(".")
+    folder = project.path.joinpath(*packages)
+    folder.mkdir(parents=True)
+    (folder / f"{module}.py").write_text(
+        "import pytest\n\n@pytest.fixture(autouse=True)\ndef cassette(request): ...\n"
+    )
+    speaker = server.answer = Speaker(lambda _: ("all", 3))
+    talk(project)
+    project.runpytest(*RECORD, "-p", name).assert_outcomes(passed=3)
+    assert speaker.most == 3
+
+
 def test_the_file_can_make_a_test_concurrent(
     project: pytest.Pytester, server: OpenAIServer
 ) -> None:
