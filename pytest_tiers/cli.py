@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.lock import layout, remembered
+from pytest_tiers.lock import FILE as LOCK_FILE
+from pytest_tiers.lock import remembered
 from pytest_tiers.lock.reading import read
 from pytest_tiers.lock.writing import update
 from pytest_tiers.records import LockEntry, Revert
@@ -64,7 +65,7 @@ def _accept(asked: argparse.Namespace) -> str:
 
 
 def _revert(asked: argparse.Namespace) -> str:
-    path = asked.lock or _upwards(layout.FILE, "There is nothing to go back from.")
+    path = asked.lock or _upwards(LOCK_FILE, "There is nothing to go back from.")
     locked = read(path).prompts
     entry = locked[_prompt(asked.prompt, locked, f"in {path}")]
     revert = Revert(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.compat import NOTSET
@@ -23,9 +23,11 @@ from pytest_tiers import concurrency, markers
 from pytest_tiers.cassettes.names import Test, name_in_module
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.markers import MARKER, MUST_PASS, TestSettings
-from pytest_tiers.records import LockEntry
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import Tier
+
+if TYPE_CHECKING:
+    from pytest_tiers.records import LockEntry
 
 #: What this run was asked to do.
 SETTINGS = pytest.StashKey[Settings]()

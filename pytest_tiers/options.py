@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,9 +19,7 @@ from pytest_tiers.configuration import (
     unknown_tier,
 )
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.lock.layout import FILE as LOCK_FILE
-from pytest_tiers.lock.reading import read as read_lock
-from pytest_tiers.records import LockEntry
+from pytest_tiers.lock import FILE as LOCK_FILE
 from pytest_tiers.reports.writers import SUFFIXES
 from pytest_tiers.settings import (
     CONTROL_MODES,
@@ -35,6 +33,9 @@ from pytest_tiers.settings import (
     Settings,
 )
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
+
+if TYPE_CHECKING:
+    from pytest_tiers.records import LockEntry, Revert
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -126,8 +127,13 @@ def read_settings(config: pytest.Config) -> Settings:
     file = read(configuration_folder(config.inipath, config.rootpath))
     option = config.option
     lock_file = (file.path.parent if file.path else config.rootpath) / LOCK_FILE
-    lock = read_lock(lock_file)
-    locked = lock.prompts
+    locked: Mapping[str, LockEntry] = {}
+    reverts: tuple[Revert, ...] = ()
+    if lock_file.exists():  # most projects do not use us: what reads it takes milliseconds
+        from pytest_tiers.lock.reading import read as read_lock
+
+        lock = read_lock(lock_file)
+        locked, reverts = lock.prompts, lock.reverts
     named = option.tiers
     if named is None and option.tiers_plan:
         named = _ladder_of(file, "plan")
@@ -180,7 +186,7 @@ def read_settings(config: pytest.Config) -> Settings:
         prune=_prune(option.tiers_prune),
         by="prompt" if option.tiers_plan else _by(option.tiers_by),
         locked=locked,
-        reverts=lock.reverts,
+        reverts=reverts,
         lock_file=lock_file,
         update_lock=option.tiers_update_lock,
         gate=_gate(option.tiers_gate, lock_file),

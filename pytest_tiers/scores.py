@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_tiers.records import Trial
+if TYPE_CHECKING:
+    from pytest_tiers.records import Trial
 
 
 def checked_score(value: Any) -> float:

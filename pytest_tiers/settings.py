@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pytest_tiers.records import LockEntry, Revert
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Price, Tier
+
+if TYPE_CHECKING:
+    from pytest_tiers.records import LockEntry, Revert
 
 #: When the flagship is called: for every trial, or only where a candidate's result needs it.
 FlagshipCalls = Literal["all", "lazy"]

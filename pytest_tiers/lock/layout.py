@@ -11,9 +11,6 @@ from pytest_tiers.configuration import Place, check_tier_name
 from pytest_tiers.records import Fingerprint, LockEntry, Revert
 from pytest_tiers.reports.numbers import plain
 
-#: The file's name, beside the pyproject.toml with our table, else in pytest's rootdir.
-FILE = "tiers.lock"
-
 #: Version of the layout.
 VERSION = 1
 
