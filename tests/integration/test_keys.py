@@ -133,7 +133,7 @@ def test_only_projects_that_opted_in_get_a_placeholder(
     if opted_in_by == "table":
         pytester.makepyprojecttoml("[tool.pytest-tiers]")
     if opted_in_by == "lock":
-        Path(pytester.path, "tiers.lock").touch()
+        Path(pytester.path, "tiers.lock").write_text("version = 1\n")
     result = pytester.runpytest(*["--tiers=nano,full"][: opted_in_by == "option"])
     if opted_in_by is None:
         result.stdout.fnmatch_lines(["*OpenAIError: Missing credentials*"])
