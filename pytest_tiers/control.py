@@ -104,11 +104,9 @@ class Controls:
         case = trial.case_in_function
         if case not in self._chosen(trial.function, known):
             return
-        if len(known) > 1:
-            other = most_different(known, case)
-            if other is not None:
-                yield other
-        elif self._settings.control == "on":
+        if (other := most_different(known, case)) is not None:
+            yield other
+        elif self._settings.control == "on" or (len(known) > 1 and _are_alike(known)):
             yield from nothing_and_refusal(known[case])
 
     def _recorded(self, trial: PlannedTrial) -> Mapping[str, Answers]:
@@ -194,6 +192,11 @@ def _worth(trial: Trial, control: ControlTrial) -> float | None:
         return None  # a model or the project's own code would have to compare the outputs
     degree = plainly(active.how.by, trial.output, active.output, active.how.options)
     return None if degree.value is None else score * degree.value
+
+
+def _are_alike(known: Mapping[str, Answers]) -> bool:
+    """Whether no other case's answer could tell a test that sees from one that does not."""
+    return len({answers.text for answers in known.values()}) == 1
 
 
 def _digest(case: str) -> str:

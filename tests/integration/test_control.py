@@ -243,7 +243,7 @@ def test_it(number):
 def test_it(number):
     assert ask("the same 1")
 """,
-            None,
+            {"tried": 6, "passed": 3, "blind": False},
             id="all-answers-alike",
         ),
         pytest.param(
@@ -364,6 +364,24 @@ def test_a_single_case_gets_nothing_and_a_refusal_where_that_is_asked_for(
     assert verdict_of(report()) == (
         "blind" if passed == 2 else "inconclusive" if flagship_passes else "flagship-fails"
     )
+
+
+@pytest.mark.parametrize(("says", "blind"), [("OK", False), ("", True)])
+def test_cases_that_are_all_answered_alike_get_nothing_and_a_refusal(
+    project: pytest.Pytester, server: OpenAIServer, report: Report, says: str, blind: bool
+) -> None:
+    server.answer = lambda _: Reply("OK")
+    test = (
+        HEAD.format(cases=3)
+        + f"""
+@CASES
+def test_it(number):
+    assert ask(f"question {{number}}").startswith("{says}")
+"""
+    )
+    recorded(project, server, test)
+    project.runpytest(*COMPARE)
+    assert control_of(report()) == {"tried": 6, "passed": 6 if blind else 0, "blind": blind}
 
 
 def test_on_tries_all_cases_and_off_none(
