@@ -86,8 +86,9 @@ class Controls:
 
     def _may_run(self, item: pytest.Item, trial: PlannedTrial) -> bool:
         settings, option = self._settings, self._config.option
-        return (
+        return bool(
             settings.comparison
+            and settings.ladder.candidates  # else nothing will be called safe
             and settings.control != "off"
             and trial.settings.control
             and settings.record != "all"

@@ -395,6 +395,14 @@ def test_on_tries_all_cases_and_off_none(
     assert control_of(report()) is None
 
 
+def test_one_tier_alone_needs_no_control(
+    project: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    recorded(project, server, TESTS.format(cases=3))
+    project.runpytest("--tiers=full", "--tiers-report=out.json").assert_outcomes(passed=6)
+    assert control_of(report(), "test_is_blind") is None
+
+
 def test_refusals_and_broken_recordings_answer_nobody(
     project: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
