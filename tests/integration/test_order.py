@@ -87,6 +87,9 @@ def test_calls_made_together_replay_position_by_position_in_every_run(
 ) -> None:
     server.answer = answer = Backwards(TOGETHER)
     project.makepyfile(app=APP, test_it=TEST)
+    config = project.path / "pyproject.toml"
+    # With fewer places the server would wait in vain for the last calls.
+    config.write_text(f"{config.read_text()}\n[tool.pytest-tiers]\nmax_in_flight = {TOGETHER}\n")
     project.runpytest("--tiers=nano").assert_outcomes(passed=4)
     assert answer.answered == len(server.requests) == 4 * TOGETHER
     server.stop()
