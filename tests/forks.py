@@ -16,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,8 @@ def main() -> None:
 
 def _run(folder: Path, args: list[str]) -> NoReturn:
     os.setsid()
+    # A shell has its background jobs ignore Ctrl-C; these runs are to hear it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for stream in (1, 2):
