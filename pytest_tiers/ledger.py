@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tiers import junit
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.planning import Planning
 from pytest_tiers.pruning import Pruning
@@ -145,6 +146,7 @@ class Ledger:
         self._judge_gate(session)
         self._write_reports(session, self.summary)
         self._tell_github(self.summary)
+        junit.complete(self._config, self.summary)
 
     def _prune(self, session: pytest.Session) -> None:
         """Delete what no test reads, if that was asked for and the run came to its end."""

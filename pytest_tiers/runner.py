@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
+from pytest_tiers import junit
 from pytest_tiers.ahead import RunningAhead
 from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.format import Cassette
@@ -375,6 +376,7 @@ class Runner:
             judged = self._with_calls(judged, active)
         if judged is not None:
             report.pytest_tiers = judged.to_builtins()  # type: ignore[attr-defined]
+            junit.describe(self._config, report, judged)
         return report
 
     @pytest.hookimpl(wrapper=True)
