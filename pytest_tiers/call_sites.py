@@ -65,7 +65,9 @@ def _at_its_site(call: Call, wrapped: set[str]) -> Call:
     if inner == 0:
         return call
     site, *callers = stack[inner:]
-    return replace(call, site=site.label, site_key=site.key, callers=tuple(callers))
+    return replace(
+        call, site=site.label, site_key=site.key, callers=tuple(callers), within=stack[:inner]
+    )
 
 
 def site_stats(trials: Iterable[Trial]) -> tuple[SiteStats, ...]:

@@ -247,6 +247,57 @@ class UnusedCase:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where the application writes the model of a call.
+
+    ``kind``: a ``literal`` in the call, a ``default`` argument, an ``argument`` that nothing in the
+    application passes, a ``variable`` or ``constant`` with a literal, an ``attribute``, the
+    ``environment``, ``imported``, ``computed``, or ``unknown``. ``text`` names it, ``file`` and
+    ``line`` are where it stands (relative to pytest's root), as far as that is known. ``span`` is
+    where a literal begins and ends in its file, in bytes, None where it cannot simply be exchanged.
+    """
+
+    kind: Literal[
+        "literal",
+        "default",
+        "argument",
+        "variable",
+        "constant",
+        "attribute",
+        "environment",
+        "imported",
+        "computed",
+        "unknown",
+    ]
+    text: str = ""
+    file: str | None = None
+    line: int | None = None
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a safe downgrade changes at one line of the application.
+
+    ``units`` are the ids of the prompts (or call sites, where those are judged) that move to
+    ``tier`` with it, ``present`` the model that the line asks for now. ``held_back_by`` are those
+    that reach the same lines and are not safe on the tier: then nothing is to be changed.
+    ``in_diff``: a literal, like all others that must change with it. ``also`` is what else the
+    tier's calls need.
+    """
+
+    units: tuple[str, ...]
+    site: str
+    tier: str
+    present: str | None
+    model: str
+    source: ModelSource
+    held_back_by: tuple[str, ...] = ()
+    in_diff: bool = False
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LockChange:
     """What became of a prompt's entry in tiers.lock.
 
@@ -334,8 +385,8 @@ class RunSummary:
     the recordings that ``unused_recordings`` counts. ``locked`` is what tiers.lock says after
     the run, by prompt, and ``lock_changes`` what the run changed there, or could not; ``gate``
     what fails the run for it; ``suite`` is what all prompts together say of a candidate, where it
-    was compared on several. ``by_site`` is None where call sites would say the same as the
-    prompts.
+    was compared on several; ``changes`` what the safe downgrades change in the application.
+    ``by_site`` is None where call sites would say the same as the prompts.
     """
 
     settings: Settings
@@ -358,6 +409,7 @@ class RunSummary:
     unused: tuple[UnusedCase, ...] = ()
     suite: dict[str, SuiteFinding] = field(default_factory=dict)
     by_site: BySite | None = None
+    changes: tuple[Change, ...] = ()
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
     lock_changes: tuple[LockChange, ...] = ()
     gate: Gate = field(default_factory=Gate)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from pytest_tiers.pruning import Pruning
 from pytest_tiers.settings import Settings
 
 if TYPE_CHECKING:
+    from pytest_tiers.application.project import Project
     from pytest_tiers.findings import RunSummary
     from pytest_tiers.plan import Plan
     from pytest_tiers.records import NotRun, Trial
@@ -139,12 +142,15 @@ class Ledger:
             if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
                 session.exitstatus = pytest.ExitCode.OK  # nothing is recorded yet
             return
-        self.summary = replace(summary, locked=self._settings.locked)
+        project = self._project()
+        self.summary = replace(
+            summary, locked=self._settings.locked, changes=project.changes(summary)
+        )
         self._fail_for_what_was_learnt_late(session)
         self._remember()
         self._update_lock(session)
         self._judge_gate(session)
-        self._write_reports(session, self.summary)
+        self._write_reports(session, self.summary, project)
         self._tell_github(self.summary)
         junit.complete(self._config, self.summary)
 
@@ -256,12 +262,24 @@ class Ledger:
         if not self.summary.gate.passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _write_reports(self, session: pytest.Session, summary: RunSummary) -> None:
-        from pytest_tiers.reports.writers import write
+    def _project(self) -> Project:
+        from pytest_tiers.application.project import Project
 
-        for path in self._settings.reports:
+        return Project(self._config.rootpath, self._config.getini("python_files"))
+
+    def _write_reports(
+        self, session: pytest.Session, summary: RunSummary, project: Project
+    ) -> None:
+        from pytest_tiers.reports.writers import save, write
+
+        jobs: list[Callable[[], None]] = [
+            partial(write, summary, path) for path in self._settings.reports
+        ]
+        if (diff := self._settings.diff) is not None:
+            jobs.append(lambda: save([project.patch(summary.changes)], diff, "--tiers-diff"))
+        for job in jobs:
             try:
-                write(summary, path)
+                job()
             except ConfigurationError as error:
                 self.notes.append(str(error))
                 if session.exitstatus == pytest.ExitCode.OK:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from pytest_tiers.records import LockEntry, Revert
 
 
+#: What a file of differences may be called.
+DIFF_SUFFIXES = (".patch", ".diff")
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Add the ``--tiers...`` options to pytest's command line."""
     group = parser.getgroup("tiers", "compare model tiers (pytest-tiers)")
@@ -72,6 +76,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         help="write a report; the suffix decides: " + ", ".join(SUFFIXES),
+    )
+    add(
+        "--tiers-diff",
+        metavar="PATH",
+        help="write what the safe downgrades change, for git apply: " + ", ".join(DIFF_SUFFIXES),
     )
     add(
         "--tiers-gate",
@@ -176,6 +185,7 @@ def read_settings(config: pytest.Config) -> Settings:
         known_tiers=tiers,
         default_tier=_default_tier(file, tiers),
         reports=tuple(map(_report, option.tiers_report)),
+        diff=_diff(option.tiers_diff, comparison),
         placeholder_key=file.placeholder_key,
         wrappers=file.wrappers,
         explain=tuple(option.tiers_explain),
@@ -331,6 +341,7 @@ def _planned_mode(option: Any) -> RecordMode:
     """The mode of the run that is planned: under CI too, where no run records, ``once``."""
     unfit = {
         "report": option.tiers_report,
+        "diff": option.tiers_diff,
         "prune": option.tiers_prune,
         "update-lock": option.tiers_update_lock,
     }
@@ -363,5 +374,19 @@ def _report(path: str) -> Path:
     if Path(path).suffix not in SUFFIXES:
         raise _option("report").wrong(
             f'"{path}": the suffix decides the format; valid: {", ".join(SUFFIXES)}.'
+        )
+    return Path.cwd() / path
+
+
+def _diff(path: str | None, comparison: bool) -> Path | None:
+    if path is None:
+        return None
+    if Path(path).suffix not in DIFF_SUFFIXES:
+        raise _option("diff").wrong(
+            f'"{path}": a file for git apply; valid suffixes: {", ".join(DIFF_SUFFIXES)}.'
+        )
+    if not comparison:
+        raise _option("diff").wrong(
+            "only a comparison knows what is safe: give --tiers=nano,mini,full too."
         )
     return Path.cwd() / path

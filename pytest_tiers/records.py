@@ -64,7 +64,22 @@ class CallSite:
 
         Empty for a site that the application named itself.
         """
-        return "" if self.key.startswith("site:") else self.key.rpartition("/")[0]
+        return "" if self.is_named else self.key.rpartition("/")[0]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the application named the site itself, so that it is no line."""
+        return self.key.startswith("site:")
+
+    @property
+    def file(self) -> str:
+        """The file of the line, relative to pytest's root."""
+        return self.label.rpartition(" ")[0].rpartition(":")[0]
+
+    @property
+    def line(self) -> int:
+        """The number of the line."""
+        return int(self.label.rpartition(" ")[0].rpartition(":")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,8 @@ class Call:
     ``cost_usd`` None means unpriced (never 0). ``seconds`` and ``recorded_at`` (ISO 8601, UTC)
     are those of the recording. ``left_alone`` says why the call was not rewritten, None where
     it was. ``site`` is the label of its call site and ``site_key`` the key; ``callers`` are the
-    application's lines that called that one, innermost first. ``reported_cost_usd`` is the
+    application's lines that called that one, innermost first, and ``within`` those that it called
+    itself: in wrappers, or in a site that the application named. ``reported_cost_usd`` is the
     provider's own figure, where it gives one.
     ``uncached_cost_usd`` is what the call costs where no input token is cached: the fair figure
     for comparing tiers, whose caches were warm by chance.
@@ -96,6 +112,7 @@ class Call:
     site: str | None = None
     site_key: str | None = None
     callers: tuple[CallSite, ...] = ()
+    within: tuple[CallSite, ...] = ()
     left_alone: str | None = None
     replayed: bool = False
     error: str | None = None
@@ -106,6 +123,14 @@ class Call:
         """Whether an answer came whose cost is unknown. Refusals and failures are not billed."""
         answered = self.status is not None and 200 <= self.status < 300
         return answered and self.cost_usd is None
+
+    @property
+    def lines(self) -> tuple[CallSite, ...]:
+        """The application's lines that made the call, innermost first."""
+        if self.site is None or self.site_key is None:
+            return ()
+        site = CallSite(self.site, self.site_key)
+        return (*self.within, *(() if site.is_named else (site,)), *self.callers)
 
     def to_builtins(self) -> dict[str, Any]:
         """The call as builtins only (money as str)."""
@@ -122,7 +147,8 @@ class Call:
             fields[key] = None if fields[key] is None else Decimal(fields[key])
         if fields["tokens"] is not None:
             fields["tokens"] = Tokens(**fields["tokens"])
-        fields["callers"] = tuple(CallSite(**each) for each in fields["callers"])
+        for key in ("callers", "within"):
+            fields[key] = tuple(CallSite(**each) for each in fields[key])
         return cls(**fields)
 
 

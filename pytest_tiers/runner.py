@@ -15,6 +15,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_tiers import junit
 from pytest_tiers.ahead import RunningAhead
+from pytest_tiers.application.project import is_test_file
 from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.format import Cassette
 from pytest_tiers.cassettes.library import Library
@@ -154,8 +155,7 @@ class Runner:
         self._config.hook.pytest_tiers_normalise_request(request=request)
 
     def _is_test_file(self, path: Path) -> bool:
-        patterns = self._config.getini("python_files")
-        return path.name == "conftest.py" or any(path.match(pattern) for pattern in patterns)
+        return is_test_file(path, self._config.getini("python_files"))
 
     def start(self) -> None:
         """Bring in what a killed run left, and watch the HTTP libraries from now on."""

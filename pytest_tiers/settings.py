@@ -138,6 +138,7 @@ class Settings:
     known_tiers: Mapping[str, Tier] = field(default_factory=lambda: BUILT_IN)
     default_tier: Tier = BUILT_IN["full"]
     reports: tuple[Path, ...] = ()
+    diff: Path | None = None
     placeholder_key: bool = True
     config_file: Path | None = None
     on_command_line: frozenset[str] = frozenset()

@@ -114,6 +114,7 @@ class ActiveTrial:
             site=sites[0].label if sites else None,
             site_key=sites[0].key if sites else None,
             callers=sites[1:],
+            within=self.rules.sites.lines() if sites and sites[0].is_named else (),
             left_alone=left_alone,
         )
         if left_alone is None and self.rules.keeps_requests and len(self.asked) < _MOST_ASKED:

@@ -53,6 +53,10 @@ class SiteFinder:
         """
         if (name := named_site()) is not None:
             return (CallSite(name, f"site:{name}"),)
+        return self.lines()
+
+    def lines(self) -> tuple[CallSite, ...]:
+        """As `find`, whatever name the application gives them."""
         lines = list(_stack_lines())
         if not self._has_application(lines) and not _in_main_thread():
             # A library's thread calls for the line that waits for it.

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pytest_tiers.findings import (
     BySite,
+    Change,
     Control,
     GateReason,
     LadderEntry,
@@ -52,6 +53,7 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "prompts": [_prompt(prompt, summary.locked.get(prompt.id)) for prompt in by_id(summary)],
         "suite": {name: _suite(found) for name, found in summary.suite.items()},
         "sites": _sites(summary.by_site),
+        "changes": [_change(change) for change in summary.changes],
         "savings": _savings(summary.savings),
         "spent_usd": plain(summary.spent_usd),
         "replayed_usd": plain(summary.replayed_usd),
@@ -181,6 +183,25 @@ def _sites(by_site: BySite | None) -> list[dict[str, Any]]:
         }
         for site in by_id(by_site.summary)
     ]
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "units": list(change.units),
+        "site": change.site,
+        "tier": change.tier,
+        "present_model": change.present,
+        "model": change.model,
+        "source": {
+            "kind": change.source.kind,
+            "text": change.source.text,
+            "file": change.source.file,
+            "line": change.source.line,
+        },
+        "in_diff": change.in_diff,
+        "held_back_by": list(change.held_back_by),
+        "also": list(change.also),
+    }
 
 
 def _site(stats: SiteStats) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pytest_tiers.findings import RunSummary
+from pytest_tiers.reports.changes import change_sentences
 from pytest_tiers.reports.gates import gate_sentence, power_sentence, warning_sentences
 from pytest_tiers.reports.locks import (
     accepted_sentence,
@@ -36,6 +37,7 @@ def parts(summary: RunSummary) -> Iterator[str]:
     yield from _list("Since tiers.lock", (*new_downgrades(summary), *lock_sentences(summary)))
     yield from _list("To look at", (*warning_sentences(summary), *trouble_sentences(summary)))
     yield from _table(summary)
+    yield from _list("What to change in the application", change_sentences(summary))
     if summary.settings.comparison and summary.settings.ladder.candidates:
         costs = (*cost_sentences(summary), *money_sentences(summary))
         why = (*reasons(summary), *ruled_out_sentences(summary))

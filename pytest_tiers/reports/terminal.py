@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.changes import change_sentences, diff_sentence
 from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import flakiness_sentences
@@ -59,6 +60,8 @@ NARROWEST = 60
 _WIDEST_PROSE = 120
 _LONGEST_TIER = 10
 _SHORTEST_ID = 12
+#: Lines of the application named one by one.
+_MOST_CHANGES = 6
 
 
 def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterator[Line]:
@@ -91,6 +94,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _bullets((*left_out_sentences(summary), *spared_sentences(summary)), width),
             _bullets(trouble_sentences(summary), width, _RED),
             _steps(judged, width),
+            _changes(summary, width, everything=verbosity > 0),
             _lock(summary, width),
             _gate(summary, width),
         ]
@@ -327,6 +331,18 @@ def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
     for number, step in enumerate(next_steps(summary), start=1):
         for line in wrap(step, min(width, _WIDEST_PROSE), first=f"{number}. ", rest="   "):
             yield line, {}
+
+
+def _changes(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Line]:
+    sentences = list(change_sentences(summary))
+    if not sentences:
+        return
+    yield "What to change in the application", _BOLD
+    shown = sentences if everything else sentences[:_MOST_CHANGES]
+    yield from _bullets(shown, width)
+    if left := len(sentences) - len(shown):
+        yield from _prose(f"… and {left:,} more (-v lists all)", width)
+    yield from _prose(diff_sentence(summary), width)
 
 
 def _gate(summary: RunSummary, width: int) -> Iterator[Line]:

@@ -15,17 +15,23 @@ if TYPE_CHECKING:
 
 
 def write(summary: RunSummary, path: Path) -> None:
-    """Write the report to ``path`` at once or not at all, with its folder where it is missing.
+    """Write the report to ``path``, whose suffix is one of `SUFFIXES`, as `save` does."""
+    # A lone surrogate has no UTF-8 form; as the JSON escape \udXXX it survives a round trip.
+    parts = (part.encode(errors="backslashreplace") for part in _FORMATS[path.suffix](summary))
+    save(parts, path, "--tiers-report")
 
-    The suffix of ``path`` is one of `SUFFIXES`. Raises `ConfigurationError` where the file
-    cannot be written.
+
+def save(parts: Iterable[bytes], path: Path, option: str) -> None:
+    """Write a file at once or not at all, with its folder where it is missing.
+
+    Raises `ConfigurationError`, which names the ``option``, where the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, _FORMATS[path.suffix](summary))
+        _replace(path, parts)
     except OSError as error:
         raise ConfigurationError(
-            f"--tiers-report: cannot write {path}: {error.strerror or error}; "
+            f"{option}: cannot write {path}: {error.strerror or error}; "
             "give a path of a file in a folder that can be written"
         ) from error
 
@@ -60,12 +66,11 @@ _FORMATS: Mapping[str, Callable[[RunSummary], Iterable[str]]] = {
 SUFFIXES = tuple(_FORMATS)
 
 
-def _replace(path: Path, parts: Iterable[str]) -> None:
+def _replace(path: Path, parts: Iterable[bytes]) -> None:
     # Not tempfile: its files are for the owner alone, and a report is for the team.
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
     try:
-        # A lone surrogate has no UTF-8 form; as the JSON escape \udXXX it survives a round trip.
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        with temporary.open("wb") as file:
             file.writelines(parts)
         os.replace(temporary, path)
     except BaseException:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.changes import change_sentences
 from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.flakiness import flakiness_sentences, own_disagreement
 from pytest_tiers.reports.html.cases import PromptCases, differing_cases, matrix
@@ -82,6 +83,7 @@ def build_page(summary: RunSummary) -> Page:
         groups=tuple(_groups(summary)),
         suite=tuple(suite_sentences(summary)),
         latencies=tuple(_latencies(summary)),
+        changes=tuple(change_sentences(summary)),
         trouble=tuple(trouble_sentences(summary)),
         notes=tuple(_notes(summary)),
         about=tuple(_about(summary)),

@@ -124,6 +124,7 @@ class Page:
     groups: tuple[Group, ...]
     suite: tuple[str, ...]
     latencies: tuple[Latency, ...]
+    changes: tuple[str, ...]
     trouble: tuple[str, ...]
     notes: tuple[str, ...]
     about: tuple[tuple[str, str], ...]

@@ -1,0 +1,42 @@
+"""The application's files, as they are read to say what would change in them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from pytest_tiers.application.changes import changes
+from pytest_tiers.application.patch import patch, repository
+from pytest_tiers.findings import Change, RunSummary
+from pytest_tiers.override.sources import SourceFile
+
+
+def is_test_file(path: Path, patterns: Iterable[str]) -> bool:
+    """Whether a file holds tests: ``patterns`` are pytest's ``python_files``."""
+    return path.name == "conftest.py" or any(path.match(pattern) for pattern in patterns)
+
+
+class Project:
+    """The files below pytest's root; each is read once."""
+
+    def __init__(self, root: Path, test_patterns: Collection[str]) -> None:
+        self._root, self._patterns = root, test_patterns
+        self._files: dict[str, SourceFile] = {}
+
+    def changes(self, summary: RunSummary) -> tuple[Change, ...]:
+        """What the safe downgrades of a run change."""
+        return changes(summary, self._file, self._is_test)
+
+    def patch(self, found: Iterable[Change]) -> bytes:
+        """Changes as a unified diff, with paths below the root of the git repository."""
+        top = repository(self._root) or self._root
+        prefix = "".join(f"{part}/" for part in self._root.relative_to(top).parts)
+        return patch(found, lambda name: self._file(name).content, prefix)
+
+    def _file(self, name: str) -> SourceFile:
+        if name not in self._files:
+            self._files[name] = SourceFile(self._root / name, name)
+        return self._files[name]
+
+    def _is_test(self, name: str) -> bool:
+        return is_test_file(self._root / name, self._patterns)
