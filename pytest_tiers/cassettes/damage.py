@@ -49,12 +49,38 @@ def _line_of_yaml_error(data: bytes, error: Exception) -> int:
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return int(mark.line) + 1
-    return _line_at(data, getattr(error, "position", None) or 0)
+    if isinstance(error, yaml.YAMLError):
+        return _line_at(data, getattr(error, "position", None) or 0)
+    return _line_of_misfit(data)
 
 
 def _said(error: Exception) -> str:
     """The error's own words, on one line."""
+    if not isinstance(error, yaml.YAMLError):
+        return "a value does not fit its tag"
     return str(getattr(error, "problem", None) or error).partition("\n")[0]
+
+
+def _line_of_misfit(data: bytes) -> int:
+    """The line of the first value that is not what its tag says, of which PyYAML tells none."""
+    loader = yaml.SafeLoader(data)
+    waiting = [loader.get_single_node()]
+    seen = set()  # a value may hold itself
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                loader.construct_object(node)
+            except Exception:
+                return int(node.start_mark.line) + 1
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in reversed(node.value) for part in reversed(pair)]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += reversed(node.value)
+    return 1
 
 
 def _line_of(data: bytes, place: tuple[str | int, ...]) -> int:

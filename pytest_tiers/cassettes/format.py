@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -166,10 +168,17 @@ def dump(cassette: Cassette) -> str:
     }
     for dumper in (_Readable, _Quoted):
         # The Python emitter: libyaml's turns a body with one emoji into one escaped line.
-        text = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=10**6)
-        if yamlserializer.deserialize(text) == document:
-            return text
+        with contextlib.suppress(RecursionError):  # what somebody wrote by hand may hold itself
+            text = yaml.dump(
+                document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=10**6
+            )
+            if yamlserializer.deserialize(text) == document:
+                return text
     raise CassetteError(f"the answers to {cassette.function} cannot be written as YAML.")
+
+
+#: What reading a value of another shape than expected raises, in PyYAML too (``!!bool maybe``).
+WRONG_SHAPE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def load(path: Path) -> Cassette:
@@ -189,12 +198,8 @@ def load(path: Path) -> Cassette:
         if not text.endswith("\n"):
             raise ValueError("it is cut off")
         return _cassette(yamlserializer.deserialize(text))
-    except (MisshapenError, yaml.YAMLError, ValueError, RecursionError) as error:
+    except (MisshapenError, yaml.YAMLError, RecursionError, *WRONG_SHAPE) as error:
         raise damaged(path, data, error) from error
-
-
-#: What reading a value of another shape than expected raises.
-_WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
 
 
 def _cassette(document: Any) -> Cassette:
@@ -214,7 +219,7 @@ def _cassette(document: Any) -> Cassette:
         cassette = Cassette(str(metadata["test"]), str(metadata["tier"]))
         interactions = list(enumerate(document["interactions"]))[::-1]
         trials = list(enumerate(metadata["trials"]))
-    except _WRONG_SHAPE as error:
+    except WRONG_SHAPE as error:
         raise MisshapenError(_wrong(error), "metadata") from error
     for number, trial in trials:
         place = ("metadata", "trials", number)
@@ -227,7 +232,7 @@ def _cassette(document: Any) -> Cassette:
             recording = Recording(
                 calls, trial.get("complete", True), int(trial.get("generation", 0))
             )
-        except _WRONG_SHAPE as error:
+        except WRONG_SHAPE as error:
             raise MisshapenError(_wrong(error), *place) from error
         trials_of_its_kind = cassette.recordings if recording.complete else cassette.unfinished
         if key in trials_of_its_kind:
@@ -241,12 +246,13 @@ def _cassette(document: Any) -> Cassette:
 
 
 def _recorded(numbered: tuple[int, Any] | None, about: Mapping[str, Any]) -> RecordedCall:
-    """A call of the shape that is used later. Raises MisshapenError, or what is in _WRONG_SHAPE."""
+    """A call of the shape that is used later. Raises MisshapenError, or what is in WRONG_SHAPE."""
     if numbered is None:
         raise ValueError("more calls than interactions")
     # The seconds are the last line of a call, and of the file.
-    if not isinstance(about["seconds"], float | int | None):
-        raise TypeError(f"seconds are {about['seconds']!r}")
+    seconds = about["seconds"]
+    if not isinstance(seconds, float | int | None) or not math.isfinite(seconds or 0):
+        raise TypeError(f"seconds are {seconds!r}")
     if not isinstance(about.get("recorded_at"), str | None):
         raise TypeError(f"recorded_at is {about['recorded_at']!r}")
     number, interaction = numbered
@@ -254,12 +260,21 @@ def _recorded(numbered: tuple[int, Any] | None, about: Mapping[str, Any]) -> Rec
     try:
         for message in (interaction["request"], interaction["response"]):
             for name, values in message["headers"].items():
-                if not isinstance(values, list) or not isinstance(values[0], str):
+                if not isinstance(values, list) or not values or not _are_text(name, *values):
                     raise TypeError(f"header {name} is {values!r}")
+        for name in ("method", "uri"):
+            if not _are_text(value := interaction["request"][name]):
+                raise TypeError(f"{name} is {value!r}")
+        if not isinstance(reason := interaction["response"]["status"].get("message"), str | None):
+            raise TypeError(f"a status's message is {reason!r}")
         _ = call.request.endpoint, call.status, call.vcr_response()
-    except _WRONG_SHAPE as error:
+    except WRONG_SHAPE as error:
         raise MisshapenError(_wrong(error), "interactions", number) from error
     return call
+
+
+def _are_text(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _wrong(error: Exception) -> str:

@@ -194,7 +194,7 @@ def read_index(path: Path) -> Stored:
 
     Raises CassetteError where it cannot be read.
     """
-    with contextlib.suppress(OSError, yaml.YAMLError, LookupError, TypeError, ValueError):
+    with contextlib.suppress(OSError, yaml.YAMLError, RecursionError, *format.WRONG_SHAPE):
         # The metadata stand last; no line of an answer begins in the first column.
         text = path.read_bytes()
         start = text.rindex(b"\nmetadata:\n")

@@ -367,6 +367,14 @@ def test_a_cassette_that_lost_its_last_cases_is_refused(path: Path) -> None:
          "not a cassette of pytest-tiers: "),
         (lambda text: text.replace("pytest-tiers: 1", "pytest-tiers: 2"), 42,
          "format 2, expected 1"),
+        (lambda text: text.replace("200", "!!bool maybe"), 12, "a value does not fit its tag"),
+        (lambda text: text.replace("200", "!!timestamp 'x'\n      also: &a [*a]", 1), 12,
+         "a value does not fit its tag"),
+        (lambda text: text.replace("200", ".inf"), 3, "cannot convert float infinity"),
+        (lambda text: text.replace("sample: 1", "sample: .inf"), 46, "cannot convert float"),
+        (lambda text: text.replace("seconds: 0.25", "seconds: .nan"), 46, "seconds are nan"),
+        (lambda text: text.replace("message: OK", "message: &a [*a]", 1), 3, "message is [[...]]"),
+        (lambda text: text.replace("method: POST", "method: 2026-11-23"), 3, "method is datetime"),
         (lambda text: text.replace("metadata:", "other:"), 1, "it has no metadata"),
         (lambda text: text[text.index("metadata:"):], 2, "'interactions' is missing"),
         (lambda text: text.replace("trials:", "others:"), 42, "'trials' is missing"),
@@ -389,7 +397,9 @@ def test_a_cassette_that_lost_its_last_cases_is_refused(path: Path) -> None:
                                    "  - case"), 49, "a second recording of case case, sample 1"),
     ],
     ids=["conflict", "conflict inside", "call in a tag", "name in a tag", "vcr's own tag",
-         "other version", "plain vcr", "no interactions", "no trials", "list", "empty", "blank",
+         "no truth", "no time", "infinite status", "infinite sample", "no number", "endless",
+         "dated method", "other version", "plain vcr", "no interactions", "no trials", "list",
+         "empty", "blank",
          "nested", "nul", "no status", "no answer", "number as body", "header without list",
          "call without its line", "line without its call", "no seconds", "a date", "twice",
          "two recordings"],
@@ -439,6 +449,12 @@ def test_what_is_nested_too_deep_for_the_loader_is_refused(
     path.write_text("[" * 10_000 + "\n")
     with pytest.raises(CassetteError, match="line 1: not readable as YAML: nested too deep"):
         load(path)
+
+
+def test_what_holds_itself_is_written_into_no_file(path: Path, good: str) -> None:
+    path.write_text(good.replace("model: ", "more: &a [*a]\n      model: ", 1))
+    with pytest.raises(CassetteError, match="cannot be written as YAML"):
+        dump(load(path))
 
 
 def test_a_folder_in_the_cassettes_place_is_refused(path: Path) -> None:
