@@ -23,6 +23,7 @@ _REASONS: dict[Why, str] = {
     "unsupported": "{tier} cannot run this prompt as it is",
     "flagship-fails": "{flagship} itself fails too often",
     "out-of-reach": "{tier} cannot be decided within {samples} samples",
+    "behind": "{tier} is too far behind to become safe",
     "limit": "the limit of cost or calls is reached",
     "not-needed": "no candidate needs {flagship} any more",
     "spared": "no candidate missed, so {flagship} is not called",

@@ -20,8 +20,14 @@ from pytest_tiers.verdicts import Pair
 
 #: Why a candidate is not called again. ``decided``: it has the best verdict that more samples can
 #: bring. ``out-of-reach``: neither `safe` nor `matches` can be reached, even if all further trials
-#: agree. ``limit``: the cost or call limit was reached.
-Stop = Literal["decided", "worse", "unsupported", "flagship-fails", "out-of-reach", "limit"]
+#: agree; ``behind``: as things go neither will be, and that is hardly an accident. ``limit``: the
+#: cost or call limit was reached.
+Stop = Literal[
+    "decided", "worse", "unsupported", "flagship-fails", "out-of-reach", "behind", "limit"
+]
+
+#: How many equal candidates are given up as too far behind, at the most.
+_GIVEN_UP = 0.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +164,33 @@ class Standing:
     @property
     def is_worse(self) -> bool:
         """Whether the verdict would be `worse`."""
-        cases = self._highest.cases()
-        number = sum(count for _, count in cases)
-        if not number:
-            return False
-        difference = math.fsum(value * count for value, count in cases) / number
         log_worse = statistics.log_evidence_worse(self._highest.pairs(), 0.0)
-        return verdicts.proves_worse(difference, log_worse, self.goal.margin, self.goal.alpha)
+        return verdicts.proves_worse(
+            self._highest_difference, log_worse, self.goal.margin, self.goal.alpha
+        )
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether paying on for `safe` or `matches` is no longer worth it.
+
+        A mean below −margin loses each bet on them, so neither is ever reached as things go. An
+        equal candidate gets there in at most `_GIVEN_UP` of all runs, whenever one looks.
+        """
+        goal = self.goal
+        return (
+            goal.is_within_reach
+            and self._highest_difference < -goal.margin
+            and statistics.reaches(
+                statistics.log_evidence_worse_hedged(self._highest.pairs()),
+                statistics.log_needed(_GIVEN_UP),
+            )
+        )
+
+    @property
+    def _highest_difference(self) -> float:
+        """The mean difference, at the most; 0.0 without any."""
+        cases = self._highest.cases()
+        return statistics.mean(cases) if cases else 0.0
 
     @property
     def is_unsupported(self) -> bool:
@@ -192,6 +218,8 @@ class Standing:
         """
         if self.is_worse:
             return "worse"
+        if self.is_behind:
+            return "behind"
         if self.goal.is_within_reach and not self._can_come_to_anything(round_number):
             return "out-of-reach"
         return None
@@ -214,6 +242,8 @@ class Standing:
             return "unsupported"
         if self.is_worse:
             return "worse"
+        if self.is_behind:
+            return "behind"
         level = self._level(self.log_cases)
         further = (
             min(statistics.log_evidence(each.cases(rounds), goal.margin) for each in self._both)

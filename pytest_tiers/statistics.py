@@ -62,6 +62,17 @@ def log_evidence_worse(differences: Tally, margin: float) -> float:
     return log_evidence(mirrored, -margin)
 
 
+def log_evidence_worse_hedged(differences: Tally) -> float:
+    """As `log_evidence_worse` at margin 0, with the boldest bet's stake shared among the others.
+
+    An e-value too. The boldest bet loses everything in the first pair that only the candidate
+    passes, which a flagship that wavers soon brings about.
+    """
+    mirrored = tuple((-value, count) for value, count in differences)
+    hedged = _log_mixture(_log_bets(mirrored, 0.0)[1:], BETS[1:])
+    return hedged - math.log(math.fsum(weight for weight, _ in BETS[1:]))
+
+
 def reaches(log_e: float, log_threshold: float) -> bool:
     """Whether a log e-value reaches a log threshold, rounding apart."""
     return log_e >= log_threshold - _ROUNDING
@@ -175,10 +186,10 @@ def _log_bets(differences: Tally, margin: float) -> list[float]:
     ]
 
 
-def _log_mixture(bets: Sequence[float]) -> float:
+def _log_mixture(bets: Sequence[float], placed: Sequence[tuple[float, float]] = BETS) -> float:
     """The log of the weighted sum of bets, which are given as logs."""
     top = max(bets)
-    shares = (weight * math.exp(bet - top) for (weight, _), bet in zip(BETS, bets, strict=True))
+    shares = (weight * math.exp(bet - top) for (weight, _), bet in zip(placed, bets, strict=True))
     return top + math.log(math.fsum(shares))
 
 

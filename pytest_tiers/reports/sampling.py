@@ -67,4 +67,6 @@ def _reason(prompt: PromptSummary, tier: str, left_out: LeftOut) -> str:
         return f"{comparison.verdict} {after}"
     if left_out.why == "out-of-reach":
         return f"cannot be decided with {count(left_out.samples, 'sample')}, seen {after}"
+    if left_out.why == "behind":
+        return f"too far behind to become safe, seen {after}"
     return f"as sure as more samples can make it {after}"

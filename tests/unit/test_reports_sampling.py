@@ -37,6 +37,11 @@ def sampled(name: str, *comparisons: Any, **tiers: LeftOut) -> PromptSummary:
             "out-of-reach",
             "mini cannot be decided with 10 samples, seen after 40 trials; 60 trials left out",
         ),
+        (
+            "inconclusive",
+            "behind",
+            "mini too far behind to become safe, seen after 40 trials; 60 trials left out",
+        ),
         ("inconclusive", "limit", "mini stopped at the limit; 60 trials left out"),
         (
             "inconclusive",

@@ -129,6 +129,13 @@ def test_a_bet_that_lost_everything_leaves_the_others() -> None:
     assert worse == pytest.approx(value)
 
 
+def test_the_hedged_bets_outlast_a_pair_that_only_the_candidate_passes() -> None:
+    value = statistics.log_evidence_worse_hedged(tally([-1.0, -1.0, 0.0, 1.0]))
+    each = 2 * (0.2 * 1.9**2 * 0.1 + 0.15 * 1.6**2 * 0.4 + 0.1 * 1.3**2 * 0.7 + 0.05 * 1.1**2 * 0.9)
+    assert value == pytest.approx(math.log(each))
+    assert statistics.log_evidence_worse_hedged(()) == pytest.approx(0.0)
+
+
 def test_no_drop_can_be_excluded_where_all_is_lost() -> None:
     assert statistics.largest_drop(tally([-1.0] * 50), 0.05) == 1.0
 
