@@ -28,7 +28,7 @@ def made_anew_in_part(trials: Iterable[Trial]) -> bool:
     for group in by_cassette.values():
         if len({trial.generation for trial in group}) > 1:
             return True
-        times = [_recorded_at(trial) for trial in group]
+        times = [recorded_at(trial) for trial in group]
         generations.append((group[0].generation, min(times), max(times)))
     return any(
         fewer < more and first < last
@@ -37,6 +37,6 @@ def made_anew_in_part(trials: Iterable[Trial]) -> bool:
     )
 
 
-def _recorded_at(trial: Trial) -> str:
-    """When the trial's latest answer was recorded (ISO 8601, UTC)."""
-    return max(call.recorded_at or "" for call in trial.tier_calls)
+def recorded_at(trial: Trial) -> str:
+    """When the trial's latest answer was recorded (ISO 8601, UTC); "" without an answer."""
+    return max((call.recorded_at or "" for call in trial.tier_calls), default="")

@@ -40,11 +40,12 @@ class Rounds:
         trials: Sequence[PlannedTrial],
         settings: Settings,
         is_recorded: Callable[[PlannedTrial], bool],
+        recorded_before: Callable[[PlannedTrial], str],
     ) -> None:
         """``trials`` in the order in which they run."""
         self._flagship = settings.ladder.flagship
         self._is_recorded, self._records = is_recorded, settings.record != "none"
-        self._prompts = _in_rounds(trials, settings) if settings.comparison else {}
+        self._prompts = _in_rounds(trials, settings, recorded_before) if settings.comparison else {}
 
     def has(self, trial: PlannedTrial) -> bool:
         """Whether the trial's prompt is sampled in rounds."""
@@ -115,21 +116,28 @@ def _slot(trial: PlannedTrial) -> Slot:
     return trial.tier.name, trial.case, trial.sample
 
 
-def _in_rounds(trials: Sequence[PlannedTrial], settings: Settings) -> dict[str, PromptRounds]:
+def _in_rounds(
+    trials: Sequence[PlannedTrial],
+    settings: Settings,
+    recorded_before: Callable[[PlannedTrial], str],
+) -> dict[str, PromptRounds]:
     """The prompts that are sampled in rounds."""
     of_prompt: dict[str, list[PlannedTrial]] = defaultdict(list)
     for trial in trials:
         of_prompt[trial.prompt].append(trial)
     shared = Counter(tier for each in of_prompt.values() for tier in {t.tier.name for t in each})
     return {
-        prompt: _rounds(each, settings, shared)
+        prompt: _rounds(each, settings, shared, recorded_before)
         for prompt, each in of_prompt.items()
         if each[0].settings.is_adaptive or settings.spares_flagship
     }
 
 
 def _rounds(
-    trials: Sequence[PlannedTrial], settings: Settings, shared: Counter[str]
+    trials: Sequence[PlannedTrial],
+    settings: Settings,
+    shared: Counter[str],
+    recorded_before: Callable[[PlannedTrial], str],
 ) -> PromptRounds:
     """``shared`` counts the prompts of the run that a tier is tried on."""
     first, flagship = trials[0], settings.ladder.flagship
@@ -144,10 +152,12 @@ def _rounds(
             goals[name] = goal.sharing(shared[name])
         else:
             goals[name] = goal.sharing(reachable if goal.has_enough_cases else 0)
+    by_slot = {_slot(trial): trial for trial in trials}
     return PromptRounds(
-        [_slot(trial) for trial in trials],
+        list(by_slot),
         flagship,
         goals,
         is_adaptive=first.settings.is_adaptive,
         spares_flagship=settings.spares_flagship,
+        recorded_before=lambda slot: recorded_before(by_slot[slot]),
     )

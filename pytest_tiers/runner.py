@@ -74,7 +74,7 @@ class Runner:
         self._config, self._settings, self._placeholder = config, settings, placeholder
         self.library = Library()
         self._trials = trials
-        self.rounds = Rounds(trials, settings, self.is_replayed)
+        self.rounds = Rounds(trials, settings, self.is_replayed, self._recorded_before)
         self._files = {
             (trial.function, trial.tier.name): self._file(trial, trial.tier.name)
             for trial in trials
@@ -212,6 +212,14 @@ class Runner:
                 or self._renamed.has_any(cassette, trial.function, trial.sample)
             )
         return True  # a damaged cassette is never recorded over unasked
+
+    def _recorded_before(self, trial: PlannedTrial) -> str:
+        """When a trial's latest answer was recorded (ISO 8601, UTC); "" where none is."""
+        cassette = self._cassette(trial)
+        key = (trial.case_in_function, trial.sample)
+        recording = cassette.recordings.get(key) if cassette else None
+        calls = recording.calls if recording else ()
+        return max((call.about.get("recorded_at") or "" for call in calls), default="")
 
     def _lead(self, item: pytest.Item, *, is_led: bool) -> Lead | None:
         """Who lets other trials ask when the item's does, if any; who is led leads nobody."""

@@ -7,9 +7,10 @@ sampling stops: docs/verdicts.md, "As few samples as it takes".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from pytest_tiers.history import recorded_at
 from pytest_tiers.records import Trial
 from pytest_tiers.settling import settle
 from pytest_tiers.standings import Goal, Standing, Stop, Yardstick
@@ -36,19 +37,23 @@ class PromptRounds:
         *,
         is_adaptive: bool = True,
         spares_flagship: bool = False,
+        recorded_before: Callable[[Slot], str] = lambda _: "",
     ) -> None:
         """``slots`` in the order in which they run; ``goals`` by candidate.
 
         ``is_adaptive``: rounds go on only as long as they are needed. ``spares_flagship``: it
         is called only where the candidates' results of the round ask for it; its trials
-        come last in each round.
+        come last in each round. ``recorded_before``: when the answers of a trial to come were
+        recorded (ISO 8601, UTC), "" where they were not.
         """
-        self._flagship = flagship
+        self._flagship, self._recorded_before = flagship, recorded_before
         self._is_adaptive, self._spares_flagship = is_adaptive, spares_flagship
         self._places = {slot: place for place, slot in enumerate(slots)}
         samples = sorted({sample for _, _, sample in slots})
         self._round_of = {sample: number for number, sample in enumerate(samples, 1)}
         self._standings = {name: Standing(goal) for name, goal in goals.items()}
+        #: By candidate, as soon as its first round is complete.
+        self._looks_from: dict[str, int] = {}
         flagships = sum(tier == flagship for tier, _, _ in slots)
         self._yardstick = Yardstick(
             min((goal.alpha for goal in goals.values()), default=1.0), flagships
@@ -176,6 +181,38 @@ class PromptRounds:
         ]
         return [pair for pair in pairs if pair.candidate or pair.flagship]
 
+    def _first_look(self, name: str) -> int:
+        """The round from which on a candidate may be decided.
+
+        Cases that joined the prompt when others had several samples first catch up with them:
+        looks that begin again at the first sample whenever cases are added would be too many for
+        the promised confidence.
+        """
+        if name not in self._looks_from:
+            first = {
+                case: recorded_at(trial)
+                for case, trials in self._trials.items()
+                for trial in trials
+                if trial.tier == name and self._round_of[trial.sample] == 1
+            }
+            latest = max(first.values(), default="")
+            self._looks_from[name] = max(
+                (self._rounds_before(name, case, at, latest) for case, at in first.items()),
+                default=1,
+            )
+        return self._looks_from[name]
+
+    def _rounds_before(self, name: str, case: str, first: str, latest: str) -> int:
+        """How many samples of a case had been taken, in order, when another joined the prompt."""
+        rounds, previous = 1, first
+        for sample, number in self._round_of.items():
+            if number > 1:
+                at = self._recorded_before((name, case, sample))
+                if not (at and previous <= at < latest):
+                    break
+                rounds, previous = number, at
+        return rounds
+
     def _is_spared(self, case: str, sample: int) -> bool:
         """Whether no candidate's result of this case asks for the flagship's."""
         if self._planned_round != self._round:
@@ -212,6 +249,8 @@ class PromptRounds:
                 stop = "flagship-fails" if self._yardstick.fails_for_good else None
             elif complete:
                 stop = self._standings[name].after_round(self._round)
+                if stop == "decided" and self._round < self._first_look(name):
+                    stop = None
             else:
                 stop = self._standings[name].within_round(self._round)
             if stop is not None:

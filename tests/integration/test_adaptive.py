@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -122,6 +123,35 @@ def test_replay_workers_and_any_order_give_the_same(
     (project.path / "conftest.py").unlink()
     replay = project.runpytest_subprocess(*compare, "--tiers-record=none", "-n2")
     assert replay.ret == 0
+    assert report()["prompts"] == recorded["prompts"]
+
+
+def test_cases_that_are_added_catch_up_before_anything_is_decided(
+    project: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    asked = Counter[str]()
+
+    def answer(body: dict[str, Any]) -> str:
+        key = f"{body['model']} {body['messages'][0]['content']}"
+        asked[key] += 1
+        return "wrong" if key == "mini-model question 0" and asked[key] == 1 else "OK"
+
+    server.answer = answer
+    compare = ("--tiers=mini,full", "--tiers-margin=0.3", *AUTO)
+    project.makepyfile(test_it=TESTS.format(cases=11))
+    project.runpytest(*compare)
+    assert server.calls == {"mini-model": 33, "full-model": 33}
+    for cassette in project.path.rglob("cassettes/**/*.yaml"):  # on another day
+        text = re.sub(r"recorded_at: '20..", "recorded_at: '2020", cassette.read_text())
+        cassette.write_text(text)
+    # Two samples of 14 cases would do, and were no look that the first run took.
+    project.makepyfile(test_it=TESTS.format(cases=14))
+    project.runpytest(*compare)
+    assert server.calls == {"mini-model": 42, "full-model": 42}
+    recorded = report()
+    assert recorded["prompts"][0]["comparisons"]["mini"]["verdict"] == "safe"
+    server.stop()
+    project.runpytest(*compare, "--tiers-record=none")
     assert report()["prompts"] == recorded["prompts"]
 
 

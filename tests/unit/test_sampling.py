@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -140,6 +141,42 @@ def test_equal_candidates_are_given_up_in_one_of_ten_runs_at_most() -> None:
             elif chance > 1e-9:
                 going[lost, won] = chance
     assert 0.02 < given_up <= 0.10
+
+
+def sampled_again(recorded: Mapping[tuple[int, int], str], first: Mapping[int, str]) -> int:
+    """The samples of 40 cases until a candidate that always agrees is decided.
+
+    ``recorded``: when the samples of a case were, before; ``first``: when the first one was
+    that counts in this run.
+    """
+    plan = slots(40, 5, "nano", "full")
+    rounds = PromptRounds(
+        plan,
+        "full",
+        {"nano": goal(40, 5)},
+        recorded_before=lambda slot: recorded.get((int(slot[1]), slot[2]), ""),
+    )
+    taken = 0
+    for tier, case, sample in plan:
+        if rounds.begins((tier, case, sample)) is None:
+            at = first.get(int(case)) if sample == 1 else recorded.get((int(case), sample))
+            call = replace(CALL, recorded_at=at or "2026-11-27T10:00:00Z")
+            rounds.ended((tier, case, sample), replace(trial(tier, case, sample), calls=(call,)))
+            taken = max(taken, sample)
+    assert rounds.stops == {"nano": "decided"}
+    return taken
+
+
+def test_cases_that_joined_later_catch_up_before_anything_is_decided() -> None:
+    days = {sample: f"2026-11-2{sample}T10:00:00Z" for sample in range(1, 6)}
+    old = {(case, sample): days[sample] for case in range(32) for sample in (1, 2, 3)}
+    assert sampled_again(old, dict.fromkeys(range(32), days[1])) == 3
+    # In the same order they are one and the same run's.
+    together = {(case, sample): days[sample] for case in range(40) for sample in (1, 2, 3)}
+    assert sampled_again(together, dict.fromkeys(range(40), days[1])) == 1
+    # A prompt that was changed begins anew: what follows was asked of the old one.
+    assert sampled_again(old, dict.fromkeys(range(40), days[5])) == 1
+    assert sampled_again({}, {}) == 1
 
 
 @pytest.mark.parametrize(
