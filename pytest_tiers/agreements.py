@@ -16,6 +16,9 @@ ASKING = ("semantic", "judge")
 #: What is said of a judge whose answer changes with the order of the outputs.
 CONTRADICTS = "the judge contradicts itself when the order of the two outputs changes"
 
+#: Outputs may be nested this deeply: JSON, pytest-xdist and DeepDiff recurse into them.
+DEEPEST = 100
+
 #: A difference is kept for reports up to this many characters.
 _LONGEST_DIFFERENCE = 2000
 
@@ -87,6 +90,21 @@ def check_options(by: str | None, options: Mapping[str, Any]) -> None:
         DeepDiff({"a": [1]}, {"a": [2]}, **options)
 
 
+def check_depth(value: Any) -> None:
+    """See that a value from JSON is not nested deeper than `DEEPEST`. Raises ValueError."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        if not containers:
+            return
+        level = [
+            inner
+            for each in containers
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+
+
 def degree_of(value: Any, threshold: float | None) -> Degree:
     """What a project's own comparison answered: True, False, or a number from 0 to 1.
 
@@ -118,9 +136,11 @@ def _parsed(whose: str, output: Any) -> Any:
     if not isinstance(output, str):
         return output
     try:
-        return json.loads(output)
-    except ValueError as error:
+        parsed = json.loads(output)
+        check_depth(parsed)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{whose} output is no JSON: {error}") from None
+    return parsed
 
 
 def _folded(text: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tiers.agreements import How
+from pytest_tiers.agreements import How, check_depth
 from pytest_tiers.clients import CLIENTS, Clients
 from pytest_tiers.collection import SETTINGS, TRIAL, PlannedTrial
 from pytest_tiers.comparing.ways import MisuseError, checked
@@ -106,16 +106,17 @@ class TierHandle:
             return
         try:
             how = self._how(by, options)
-            active.output = json.loads(json.dumps(output, default=_plain))
+            kept = json.loads(json.dumps(output, default=_plain))
+            check_depth(kept)
         except MisuseError as error:
             active.note_misuse(str(error))
-        except (TypeError, ValueError, RecursionError) as error:
+        except Exception as error:  # a model's own serializers may raise anything
             active.note_misuse(
-                f"tier.compare() cannot keep this output ({error}); hand it JSON values, a "
-                "dataclass or a pydantic model."
+                f"tier.compare() cannot keep this output ({type(error).__name__}: {error}); hand "
+                "it JSON values, a dataclass or a pydantic model."
             )
         else:
-            active.has_output, active.how = True, how
+            active.output, active.has_output, active.how = kept, True, how
 
     def score(self, value: float) -> None:
         """Say how good the answer is, from 0 to 1: counted in place of 1 if the test passes.

@@ -110,5 +110,8 @@ def _check_threshold(options: Mapping[str, Any]) -> None:
 
 def _check_number(options: Mapping[str, Any]) -> None:
     threshold = options.get(_THRESHOLD, 0)
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-        raise MisuseError(f"tier.compare(): threshold: expected a number, got {threshold!r}.")
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if not (is_number and 0 <= threshold <= 1):
+        raise MisuseError(
+            f"tier.compare(): threshold: expected a number from 0 to 1, got {threshold!r}."
+        )

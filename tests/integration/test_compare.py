@@ -26,6 +26,10 @@ def a_test(*lines: str, parameters: str = "") -> str:
 import dataclasses, json, pydantic, pytest
 from app import ask
 
+class Broken(pydantic.BaseModel):
+    def model_dump(self, **how):
+        return 1 / 0
+
 {parameters}
 def test_ask(tier, number=1):
     said = ask(f"question {{number}}")
@@ -69,6 +73,8 @@ def outcomes(report: dict[str, Any], tier: str = "nano") -> list[str]:
             "[2]",
             True,
         ),
+        # Nested so deeply that Python cannot parse it: the model's fault, and the run goes on.
+        ("tier.compare(said, by='json')", "[" * 50_000 + "]" * 50_000, "[]", False),
     ],
 )
 def test_ways_to_compare(
@@ -96,6 +102,8 @@ def test_ways_to_compare(
         ("tier.compare({said})", "cannot keep this output"),
         ("tier.compare(said); tier.compare(said)", "called twice in one trial"),
         ("loop = []; loop.append(loop); tier.compare(loop)", "cannot keep this output"),
+        ("tier.compare(json.loads('[' * 400 + ']' * 400))", "more than 100 levels deep"),
+        ("tier.compare(Broken())", "cannot keep this output (ZeroDivisionError: "),
     ],
 )
 def test_misuse_is_an_error_that_says_how(

@@ -47,6 +47,13 @@ class TestPlainly:
         found = plainly("json", "", "{}", {})
         assert str(found.difference).startswith("the flagship's output is no JSON")
 
+    @pytest.mark.parametrize("levels", [101, 50_000])
+    def test_what_is_nested_too_deeply_is_no_json(self, levels: int) -> None:
+        found = plainly("json", "[]", "[" * levels + "]" * levels, {})
+        assert found.value == 0.0
+        assert str(found.difference).startswith("its output is no JSON: ")
+        assert plainly("json", "[" * 100 + "]" * 100, "[]", {}).value == 0.0
+
     @pytest.mark.parametrize(
         ("options", "candidate"),
         [
@@ -124,8 +131,10 @@ class TestWays:
             (None, {"threshold": 1}, "not valid: threshold"),
             ("text", {"ignore_order": True}, 'by="text" takes no options, got ignore_order'),
             (len, {"ignore_order": True}, 'no option "ignore_order", only "threshold"'),
-            (len, {"threshold": "high"}, "threshold: expected a number, got 'high'"),
-            (len, {"threshold": True}, "threshold: expected a number, got True"),
+            (len, {"threshold": "high"}, "threshold: expected a number from 0 to 1, got 'high'"),
+            (len, {"threshold": True}, "threshold: expected a number from 0 to 1, got True"),
+            (len, {"threshold": 80}, "threshold: expected a number from 0 to 1, got 80"),
+            (len, {"threshold": float("nan")}, "threshold: expected a number from 0 to 1, got nan"),
             ("judge", {}, '[tool.pytest-tiers.judge] tier = "full"'),
             (
                 "judge",
