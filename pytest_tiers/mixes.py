@@ -1,0 +1,157 @@
+"""Assignments of call sites to tiers, and what a search for the cheapest one tried: plain values.
+
+They travel on pytest's reports, as trials do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pytest_tiers.records import CallSite, Trial
+
+#: Stands between the tiers in the name of a mix; no tier's own name holds it.
+PLUS = "+"
+
+#: Why no (further) mix of a prompt was tried. ``confirmed``: one is as good as the flagship;
+#: ``whole``: a tier is, for the prompt as a whole, and no mix is expected to cost less; ``none``:
+#: no mix is; ``most``: so many joint runs were made that a search ends; ``limit``: the cost or
+#: call limit was reached; ``error``: a trial found no answer. Nothing was tried: ``one-site``,
+#: ``no-answers`` of the flagship, ``flagship-fails``, ``blind`` tests, and ``unfit``: tests that
+#: cannot be run unseen.
+End = Literal[
+    "confirmed",
+    "whole",
+    "none",
+    "most",
+    "limit",
+    "error",
+    "one-site",
+    "no-answers",
+    "flagship-fails",
+    "blind",
+    "unfit",
+]
+
+
+def place(key: str) -> str:
+    """The key of a call site without the hash of its function: what an edit leaves as it is."""
+    return key if key.startswith("site:") else key.rpartition("#")[0] or key
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """An assignment of call sites to tiers; to be made by `of`, which sorts its ``steps``.
+
+    Each step is a call site's key and the name of a tier.
+    """
+
+    steps: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, tiers: Mapping[str, str]) -> Mix:
+        """The mix of these tiers, by the keys of call sites."""
+        return cls(tuple(sorted(tiers.items(), key=lambda step: (place(step[0]), step[0]))))
+
+    @property
+    def name(self) -> str:
+        """Its tiers in the order of their call sites' places: ``full+nano+mini``.
+
+        It takes the place of a tier's name, in the trials and cassettes of a test: there it is
+        unique, since the sites are known.
+        """
+        return PLUS.join(tier for _, tier in self.steps)
+
+    @property
+    def tiers(self) -> dict[str, str]:
+        """The tier of each call site's key."""
+        return dict(self.steps)
+
+    def changes(self, flagship: str) -> frozenset[tuple[str, str]]:
+        """The steps that are not on the flagship."""
+        return frozenset(step for step in self.steps if step[1] != flagship)
+
+
+def tiers_in(name: str) -> list[str]:
+    """The tiers in the name of a mix, or the one tier that a name is."""
+    return name.split(PLUS)
+
+
+@dataclass(frozen=True, slots=True)
+class TriedMix:
+    """A mix that was run: all its trials, in order, until it was stopped.
+
+    ``put_forward``: it was run to be adopted, not only to see what a step does alone. ``stopped``
+    says why trials were left out: it is ``worse``, or ``out-of-reach`` of "as good as the
+    flagship"; None where all ran. ``calls`` counts the calls that no trial had made before.
+    """
+
+    mix: Mix
+    put_forward: bool
+    stopped: Literal["worse", "out-of-reach"] | None
+    calls: int
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MixSearch:
+    """The search for a prompt's cheapest mix.
+
+    ``sites`` are the prompt's call sites, in the order in which its trials call from them, and
+    ``tried`` the mixes in the order in which they ran. ``exhaustive_calls`` is what it would take
+    to run every mix of the sites. ``reason`` says more of an ``error``.
+    """
+
+    prompt: str
+    sites: tuple[CallSite, ...]
+    tried: tuple[TriedMix, ...]
+    end: End
+    exhaustive_calls: int = 0
+    reason: str | None = None
+
+    @property
+    def calls(self) -> int:
+        """The calls that the search took beside those of the ladder's own trials."""
+        return sum(each.calls for each in self.tried)
+
+    @property
+    def trials(self) -> Iterable[Trial]:
+        """All trials of all mixes."""
+        return (trial for each in self.tried for trial in each.trials)
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The search as builtins."""
+        return {
+            "prompt": self.prompt,
+            "sites": [asdict(site) for site in self.sites],
+            "tried": [
+                {
+                    "steps": [list(step) for step in each.mix.steps],
+                    "put_forward": each.put_forward,
+                    "stopped": each.stopped,
+                    "calls": each.calls,
+                    "trials": [trial.to_builtins() for trial in each.trials],
+                }
+                for each in self.tried
+            ],
+            "end": self.end,
+            "exhaustive_calls": self.exhaustive_calls,
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_builtins(cls, plain: Mapping[str, Any]) -> MixSearch:
+        """The search that `to_builtins` wrote."""
+        tried = tuple(
+            TriedMix(
+                Mix(tuple((key, tier) for key, tier in each["steps"])),
+                each["put_forward"],
+                each["stopped"],
+                each["calls"],
+                tuple(map(Trial.from_builtins, each["trials"])),
+            )
+            for each in plain["tried"]
+        )
+        sites = tuple(CallSite(**site) for site in plain["sites"])
+        return cls(**{**plain, "sites": sites, "tried": tried})
