@@ -41,7 +41,7 @@ from pytest_tiers.override.charges import Till
 from pytest_tiers.override.fan_out import FanOut, Follower
 from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
-from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
+from pytest_tiers.override.router import TrialRouter, flush_traces, shared_fixture_reason
 from pytest_tiers.override.sites import SiteFinder
 from pytest_tiers.records import RequestParts, Trial, sendable
 from pytest_tiers.rounds import Rounds
@@ -166,6 +166,7 @@ class Runner:
     def stop(self) -> None:
         """Leave the HTTP libraries as they were."""
         self._notes += self._fan_out.close() + self._running_ahead.close()
+        flush_traces()
         self._patches.close()
         self.library.close()
         self._notes += [

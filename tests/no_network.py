@@ -33,6 +33,7 @@ class NoNetwork:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.write_line(f"connections attempted: {len(self.attempts)}")
+        terminalreporter.write("".join(f"{attempt}\n" for attempt in self.attempts))
 
     def pytest_unconfigure(self) -> None:
         for each in self.patches:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -106,6 +108,17 @@ class TrialRouter:
             # OpenAI's client calls it, so it is the application's own model server.
             or (request.endpoint is not None and "x-stainless-lang" in request.headers)
         )
+
+
+def flush_traces() -> None:
+    """Let openai-agents send its last traces while they go nowhere; else it does when Python ends.
+
+    To be called while the router still gets every request.
+    """
+    tracing = sys.modules.get("agents.tracing")
+    with contextlib.suppress(Exception):  # a project may have a module of that name
+        if tracing is not None:
+            tracing.get_trace_provider().force_flush()
 
 
 def shared_fixture_reason(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.openai_server import OpenAIServer
-from tests.round_trip import START, round_trip
+from tests.round_trip import COLLECT, START, answer, config, round_trip
 
 APP = """
 import agents
@@ -71,3 +71,34 @@ def test_round_trip(
     """With a key in the environment, the library sends its traces from a thread of its own."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-in-the-environment")
     assert len(round_trip(project, server, START + APP)) == 2 * 8
+
+
+def test_no_trace_is_sent_when_python_ends(
+    project: pytest.Pytester, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-in-the-environment")
+    server.answer = answer
+    project.makepyprojecttoml(config(server.url))
+    project.makepyfile(
+        app=START + APP + COLLECT,
+        test_it="""
+        import atexit, socket
+        import pytest
+
+        asked, resolve = [], socket.getaddrinfo
+
+        def getaddrinfo(host, *args, **kwargs):
+            asked.append(host)
+            return resolve("127.0.0.1", *args, **kwargs)
+
+        socket.getaddrinfo = getaddrinfo
+        atexit.register(lambda: print("asked for:", {*asked} - {"127.0.0.1"}))  # the last to run
+        import app
+
+        @pytest.mark.tiers
+        def test_run():
+            assert app.run() == "it is fine"
+        """,
+    )
+    result = project.runpytest_subprocess("--tiers=nano,full")
+    result.stdout.fnmatch_lines(["asked for: set()"])
