@@ -323,14 +323,17 @@ def _decompressed(response: Mapping[str, Any]) -> tuple[bytes, str]:
     ]
     if not names or not body:
         return body, ""
-    # The client's own decoders, because the client has said which encodings it accepts.
-    client = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
     encoding = ", ".join(names)
-    try:
-        plain = client.Response(200, headers={"content-encoding": encoding}, content=body).content
-    except client.DecodingError:
-        return body, ""  # aiohttp and requests have decompressed it already
-    return plain, encoding if plain == body else ""
+    # The clients' own decoders: the one that asked has said which encodings it accepts.
+    for name in filter(importlib.util.find_spec, ("httpx2", "httpx")):
+        client = importlib.import_module(name)
+        try:
+            plain = client.Response(200, headers={"content-encoding": encoding}, content=body)
+        except client.DecodingError:
+            return body, ""  # aiohttp and requests have decompressed it already
+        if plain.content != body:
+            return plain.content, ""
+    return body, encoding
 
 
 def _readable(body: bytes) -> str | bytes:

@@ -18,7 +18,7 @@ LIBRARIES = {
     "test_langchain.py": ["langchain_openai"],
     "test_litellm.py": ["litellm"],
     "test_pydantic_ai.py": ["pydantic_ai"],
-    "test_transports.py": ["h2", "httpx_aiohttp", "trio"],
+    "test_transports.py": ["h2", "httpx_aiohttp", "trio", "zstandard"],
 }
 
 MISSING = {

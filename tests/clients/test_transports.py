@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import zstandard
 
+from pytest_tiers.cassettes.format import recorded_call
+from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.scrub import Scrubber
 from tests.openai_server import OpenAIServer
 from tests.round_trip import START, round_trip
 
@@ -82,3 +86,15 @@ def test_round_trip(project: pytest.Pytester, server: OpenAIServer) -> None:
 
 def test_round_trip_of_async_tests_on_trio(project: pytest.Pytester, server: OpenAIServer) -> None:
     assert len(round_trip(project, server, START + APP, test=TEST)) == 2 * 2
+
+
+def test_what_only_httpx_can_decompress_is_written_as_text() -> None:
+    answer = {
+        "status": {"code": 200, "message": "OK"},
+        "headers": {"content-encoding": ["zstd"]},
+        "body": {"string": zstandard.compress(b"it is fine")},
+    }
+    asked = SentRequest("POST", "https://api.openai.com/v1/chat/completions", {}, b"{}")
+    recorded = recorded_call(asked, answer, {}, Scrubber())
+    assert recorded.body == b"it is fine"
+    assert recorded.interaction["response"]["headers"] == {}
