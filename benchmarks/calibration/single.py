@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,28 @@ ONE_LOOK = "one look"
 EACH_CASE = "a look after every case"
 EACH_ROUND = "a look after every round of up to 10 samples"
 EACH = "a look after every case, then after every round"
+EACH_TEN = "a look after every ten cases, then after every round"
 EACH_SIZE = "a look at each of these sizes"
+
+#: How a prompt is sampled as needed while it grows by ten cases at a time: the looks, as cases and
+#: samples. The plugin lets new cases catch up with the samples of the old ones; whoever begins
+#: again with one sample of each looks more often.
+CATCHING_UP = "as needed from 40 cases, new ones catch up"
+STAIRS = "the same, each time one sample more is needed"
+ANEW = "as needed from 40 cases, each time from the first"
+LIVES: Mapping[str, Sequence[tuple[int, int]]] = {
+    CATCHING_UP: [
+        *((40, samples) for samples in range(1, ROUNDS + 1)),
+        *((cases, ROUNDS) for cases in range(50, 201, 10)),
+    ],
+    STAIRS: [
+        (cases, samples)
+        for cases in range(40, 201, 10)
+        for samples in (cases // 10 - 3, cases // 10 - 2)
+        if samples <= ROUNDS
+    ],
+    ANEW: [(cases, samples) for cases in range(40, 201, 10) for samples in range(1, ROUNDS + 1)],
+}
 
 Counts = NDArray[np.int64]
 
@@ -72,6 +94,10 @@ def simulate(model: str, drop: float, seed: np.random.SeedSequence) -> Found:
     first = np.logical_or.accumulate(by_samples[1], axis=1)[:, at]
     found.safe[ROUNDS, EACH_ROUND] = _counted(rounds)
     found.safe[ROUNDS, EACH] = _counted(rounds | first)
+    tens = [(cases, 1) for cases in range(10, max(SIZES) + 1, 10)]
+    found.safe[ROUNDS, EACH_TEN] = _counted(rounds | _ever(by_samples, tens))
+    for name, looks in LIVES.items():
+        found.safe[ROUNDS, name] = _counted(_ever(by_samples, looks))
     lost = np.cumsum(sets.lost, axis=1) / np.arange(1, max(SIZES) + 1)
     for samples in SAMPLES:
         safe = by_samples[samples]
@@ -98,6 +124,17 @@ def _apply_rules(sets: Sets, found: Found) -> None:
             found.by_rule[name, samples, ONE_LOOK] = _counted(said)
             ever = np.logical_or.accumulate(said, axis=1)
             found.by_rule[name, samples, EACH_SIZE] = _counted(ever)
+
+
+def _ever(safe: Mapping[int, Flags], looks: Sequence[tuple[int, int]]) -> Flags:
+    """Whether a look, at so many cases and samples, says so, until the prompt has each size."""
+    seen = [
+        np.logical_or.reduce(
+            [np.zeros_like(safe[1][:, 0]), *(safe[r][:, n - 1] for n, r in looks if n <= size)]
+        )
+        for size in SIZES
+    ]
+    return np.stack(seen, axis=1)
 
 
 def _counted(said: Flags) -> Counts:
