@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -209,6 +210,13 @@ class Place:
             ends = "from 0 to 1" if inclusive else "between 0 and 1 (both excluded)"
             raise self.wrong(f"expected a number {ends}, got {_shown(value)}.")
         return float(value)
+
+    def day(self, value: Any) -> datetime.date:
+        """A date, or raise."""
+        # A TOML date with a time is a date for Python too.
+        if type(value) is not datetime.date:
+            raise self.wrong(f"expected a date such as 2027-03-01, got {_shown(value)}.")
+        return value
 
     def rate(self, value: Any) -> float:
         """A number from 0 to 1, or raise."""
@@ -434,6 +442,7 @@ _TIER_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {
     "rename_params": _renames,
     "price": _price,
     "price_as": Place.text,
+    "retires": Place.day,
 }
 
 _PROMPT_KEYS: Mapping[str, Callable[[Place, Any], Any]] = {

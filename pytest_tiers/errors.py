@@ -7,7 +7,7 @@ CallRefused             a call that was not made, and the trial that wanted it i
 ├── AnswerNotSaved      an answer came and could not be written: nothing more is paid for
 ├── MissingKey          the call would go out without a real API key
 ├── BudgetReached       the call could pass the cost or call limit, or cannot be priced
-├── TierStopped         this tier answered "model not found", 401 or 403 before
+├── TierStopped         this tier answered "model not found", 410, 401 or 403 before
 ├── RunEnded            the session was interrupted: nothing more is paid for
 └── SharedFixtureCall   a fixture wider than one test called a model
 """
@@ -61,7 +61,14 @@ class BudgetReached(CallRefused):
 
 
 class TierStopped(CallRefused):
-    """An earlier answer said that this tier cannot be used at all (no such model, 401, 403)."""
+    """An earlier answer said that this tier cannot be used at all.
+
+    ``model_gone``: because there is no such model (any more), not for a key (401, 403).
+    """
+
+    def __init__(self, reason: str, *, model_gone: bool = False) -> None:
+        super().__init__(reason)
+        self.model_gone = model_gone
 
 
 class RunEnded(CallRefused):

@@ -298,6 +298,34 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class GoneModel:
+    """A tier whose model does not exist (any more), as its endpoint says in ``reason``.
+
+    So many ``trials`` of ``prompts`` have no answer for it.
+    """
+
+    tier: str
+    model: str | None
+    reason: str | None
+    trials: int
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """A tier whose model ends on a day (ISO 8601), in so many ``days`` (below 0: it has ended).
+
+    ``locked`` are the prompts whose entry in tiers.lock names it.
+    """
+
+    tier: str
+    model: str | None
+    on: str
+    days: int
+    locked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LockChange:
     """What became of a prompt's entry in tiers.lock.
 
@@ -386,7 +414,8 @@ class RunSummary:
     the run, by prompt, and ``lock_changes`` what the run changed there, or could not; ``gate``
     what fails the run for it; ``suite`` is what all prompts together say of a candidate, where it
     was compared on several; ``changes`` what the safe downgrades change in the application.
-    ``by_site`` is None where call sites would say the same as the prompts.
+    ``by_site`` is None where call sites would say the same as the prompts. ``gone`` are the tiers
+    whose model is, ``retiring`` those whose model ends soon or has.
     """
 
     settings: Settings
@@ -413,6 +442,8 @@ class RunSummary:
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
     lock_changes: tuple[LockChange, ...] = ()
     gate: Gate = field(default_factory=Gate)
+    gone: tuple[GoneModel, ...] = ()
+    retiring: tuple[Retirement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

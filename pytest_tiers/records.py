@@ -235,7 +235,8 @@ class Trial:
     ``controls`` says of each control trial, which got another case's answers, whether it came off
     as well: a test that can fail would not.
     ``stale`` means that a recording of this trial exists but lacks one of its requests.
-    ``budget`` means that the cost or call limit kept it from running. ``expects_call`` is True
+    ``budget`` means that the cost or call limit kept it from running, ``model_gone`` that its
+    tier's model does not exist (any more). ``expects_call`` is True
     for tests that use the ``tier`` fixture. ``recording`` names its cassette and the case in it;
     ``generation`` is the same for recordings that were made anew together.
     """
@@ -263,6 +264,7 @@ class Trial:
     output_difference: str | None = None
     stale: bool = False
     budget: bool = False
+    model_gone: bool = False
     expects_call: bool = False
     file: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)

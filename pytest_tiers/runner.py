@@ -448,6 +448,7 @@ class Runner:
             settled=settled.agreements,
             stale=active.stale,
             budget=active.out_of_budget,
+            model_gone=active.model_gone,
             expects_call=planned.uses_tier_fixture,
             file=str(file.root),
             recording=(str(file.path), planned.case_in_function),
@@ -546,7 +547,9 @@ def _show(
     """
     reason = trial.reason or ""
     no_result = trial.outcome in ("error", "no-call")
-    if trial.budget or (no_result and planned):
+    # The first trial that heard of it fails the run; hundreds more would say the same.
+    is_repetition = trial.model_gone and not trial.calls
+    if trial.budget or is_repetition or (no_result and planned):
         report.outcome = "skipped"
         report.longrepr = (*report.location[:1], report.location[1] or 0, f"Skipped: {reason}")
     elif trial.outcome in ("missed", "unsupported") and excused:

@@ -13,6 +13,9 @@ _MODEL_NOT_FOUND_CODES = frozenset(
     {"model_not_found", "model_not_exist", "invalid_model", "unknown_model", "deploymentnotfound"}
 )
 
+#: Statuses of many causes, one of which the answer may name.
+_MAY_NAME_THE_CAUSE = frozenset({400, 404, 422, 501})
+
 #: How OpenAI, Azure, DeepSeek, Mistral, Moonshot, OpenRouter, vLLM and Ollama word it.
 _MODEL_NOT_FOUND = re.compile(
     r"\bmodel\b.{0,120}?\b(does not exist|not exist|not found|no longer available)"
@@ -71,11 +74,14 @@ def is_unsupported(status: int, answer: Answer) -> bool:
 
 def stops_tier(status: int | None, answer: Answer) -> bool:
     """Whether the tier cannot be used at all: 401, 403, no such model, a key refused by 400."""
-    if status in (401, 403):
+    if status in (401, 403) or is_gone(status, answer):
         return True
-    if status not in (400, 404, 422, 501):
-        return False
-    return _model_not_found(answer) or bool(_INVALID_KEY.search(answer.error_message or ""))
+    return status in _MAY_NAME_THE_CAUSE and bool(_INVALID_KEY.search(answer.error_message or ""))
+
+
+def is_gone(status: int | None, answer: Answer) -> bool:
+    """Whether there is no such model there: 410, or an error that says so."""
+    return status == 410 or (status in _MAY_NAME_THE_CAUSE and _model_not_found(answer))
 
 
 def _model_not_found(answer: Answer) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from pytest_tiers import call_totals, statistics, verdicts
 from pytest_tiers.call_sites import SiteCases, attribute, site_stats
 from pytest_tiers.disagreement import disagreements
+from pytest_tiers.ends import gone_models, retirements
 from pytest_tiers.findings import (
     BySite,
     Control,
@@ -154,6 +155,8 @@ def summarise(
         rest_usd=_rest_usd(ordered),
         other_models=_other_models(ordered),
         suite=suite,
+        gone=tuple(gone_models(ordered)),
+        retiring=tuple(retirements(settings, created[:10])),
     )
     return replace(summary, by_site=_by_site(summary, not_run))
 

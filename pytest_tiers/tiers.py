@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +32,7 @@ class Tier:
     ``model`` is None only for `CURRENT`. Without ``base_url`` calls go where the application
     sends them; without ``api_key_env`` they keep the application's key, but never take it to
     another ``base_url``. ``price`` wins over ``price_as``, which names a model whose public
-    price applies.
+    price applies. ``retires`` is the day on which its provider ends the model.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Tier:
     rename_params: Mapping[str, str] = field(default_factory=dict)
     price: Price | None = None
     price_as: str | None = None
+    retires: date | None = None
 
     @property
     def is_current(self) -> bool:

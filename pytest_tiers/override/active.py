@@ -13,7 +13,7 @@ from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.senders import Sender
 from pytest_tiers.cassettes.tape import Tape, WireAnswer
 from pytest_tiers.cassettes.transports import OpenedCall
-from pytest_tiers.errors import BudgetReached, CallRefused
+from pytest_tiers.errors import BudgetReached, CallRefused, TierStopped
 from pytest_tiers.outcomes import WireEvidence
 from pytest_tiers.override.as_is import is_as_is
 from pytest_tiers.override.attempts import Attempts
@@ -74,6 +74,8 @@ class ActiveTrial:
         self.score: float | None = None
         self.stale = False
         self.out_of_budget = False
+        #: Whether the tier's model does not exist (any more).
+        self.model_gone = False
         self._lead = lead
         self._lock = threading.Lock()
         self._refused_by_us: list[str] = []
@@ -158,6 +160,8 @@ class ActiveTrial:
         with self._lock:
             self._refused_by_us.append(str(refusal))
             self.out_of_budget = self.out_of_budget or isinstance(refusal, BudgetReached)
+            if isinstance(refusal, TierStopped):
+                self.model_gone = self.model_gone or refusal.model_gone
         return refusal
 
     def note_misuse(self, reason: str) -> None:
@@ -269,6 +273,7 @@ class ModelCall:
         trial, paid = self._trial, self._charge.settle(answer)
         trial.calls.append(paid.call)
         if paid.reading == "error":
+            trial.model_gone = trial.model_gone or paid.model_gone
             self._attempt.failed(paid.reason)
             return
         self._attempt.answered()

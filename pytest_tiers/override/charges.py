@@ -19,7 +19,7 @@ from pytest_tiers.override.gates import LONGEST_PAUSE, Gates, origin_of, retry_a
 from pytest_tiers.override.keys import PLACEHOLDER, VARIABLE
 from pytest_tiers.pricing import Estimate, estimate, price_of
 from pytest_tiers.records import Call, Tokens
-from pytest_tiers.statuses import Reading, read_status, stops_tier
+from pytest_tiers.statuses import Reading, is_gone, read_status, stops_tier
 from pytest_tiers.tiers import Tier
 from pytest_tiers.usage import Answer, read_answer
 
@@ -35,8 +35,8 @@ class Till:
         self.budget, self.gates = budget, gates
         #: Set when the session ends: what is not under way by then stays undone.
         self.is_closing = threading.Event()
-        #: Why a tier is not called again.
-        self.stopped: dict[str, str] = {}
+        #: What to raise where a tier must not be called again.
+        self.stopped: dict[str, TierStopped] = {}
         self._largest_use: dict[tuple[str, str], Tokens] = {}
 
     def try_enter(self, url: str) -> bool:
@@ -78,6 +78,7 @@ class Paid:
     answer: Answer
     reading: Reading
     reason: str
+    model_gone: bool = False
 
 
 class Charge:
@@ -136,7 +137,7 @@ class Charge:
         self._check_key()
         stopped = self._till.stopped.get(self._tier.name)
         if stopped is not None and self.is_tiers:
-            raise TierStopped(stopped)
+            raise TierStopped(str(stopped), model_gone=stopped.model_gone)
         if not self._till.try_enter(self.request.url):
             return False
         try:
@@ -198,14 +199,16 @@ class Charge:
             till.budget.settle(self._reservation, spent)
             self._leave()
         reason = f"{wire.status} from {call.model}: {said.error_message or 'no message'}"
+        gone = is_gone(wire.status, said)
         if reading == "error":
             if (pause := retry_after(wire.retry_after)) is not None:
                 till.rest(self.request.url, pause)
             if self.is_tiers and stops_tier(wire.status, said):
-                till.stopped[self._tier.name] = f'tier "{self._tier.name}" stopped: {reason}'
+                why = f'tier "{self._tier.name}" stopped: {reason}'
+                till.stopped[self._tier.name] = TierStopped(why, model_gone=gone)
         elif reading == "answer" and self.is_tiers and said.tokens is not None:
             till.note_use(self._prompt, self._tier.name, said.tokens)
-        return Paid(paid, said, reading, reason)
+        return Paid(paid, said, reading, reason, model_gone=self.is_tiers and gone)
 
     def release(self) -> None:
         """Give back what was set aside: no answer came."""

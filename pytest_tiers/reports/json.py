@@ -64,6 +64,8 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "left_alone": list(summary.left_alone),
         "other_models": list(summary.other_models),
         "gate": _gate(summary),
+        "models_gone": [{**asdict(each), "prompts": list(each.prompts)} for each in summary.gone],
+        "retiring": [{**asdict(each), "locked": list(each.locked)} for each in summary.retiring],
     }
 
 
@@ -109,6 +111,7 @@ def _tier_settings(tier: Tier) -> dict[str, Any]:
         "params": dict(tier.params),
         "drop_params": list(tier.drop_params),
         "rename_params": dict(tier.rename_params),
+        "retires": None if tier.retires is None else tier.retires.isoformat(),
     }
 
 

@@ -14,6 +14,8 @@ def suite_sentences(summary: RunSummary) -> Iterator[str]:
     """How much worse each candidate is on average over all prompts, and where it may be more."""
     names = short_names(summary)
     for found in summary.suite.values():
+        if not found.cases:
+            continue
         text = (
             f"{found.tier} on average over {_these(summary)}{count(found.prompts, 'prompt')}, "
             f"by their {count(found.cases, 'case')}: at most {points_at_most(found.largest_drop)} "
@@ -37,8 +39,6 @@ def _these(summary: RunSummary) -> str:
 
 
 def _seen(found: SuiteFinding) -> str:
-    if found.difference is None:
-        return "no case has an answer of both"
     if not found.difference:
         return "no drop seen"
     return f"seen: {points_about(found.difference)} {'worse' if found.difference < 0 else 'better'}"

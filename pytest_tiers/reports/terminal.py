@@ -11,6 +11,7 @@ from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.changes import change_sentences, diff_sentence
 from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.differences import difference_lines, differing
+from pytest_tiers.reports.ends import retiring_in_short, retiring_sentences
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.gates import gate_sentences, power_sentence, warning_sentences
 from pytest_tiers.reports.judging import judge_sentences
@@ -98,6 +99,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _lock(summary, width),
             _gate(summary, width),
         ]
+    blocks.append(_bullets(retiring_sentences(summary), width, _YELLOW))
     if verbosity > 0:
         listed = (stale_lines(summary, width=width), unused_lines(summary.unused, width=width))
         blocks += [[(line, {}) for line in lines] for lines in listed]
@@ -121,7 +123,8 @@ def one_line_summary(summary: RunSummary) -> str:
     """The whole run in one line, for ``-q``."""
     text = _in_one_line(summary)
     failures = len(summary.gate.failures)
-    return f"{text}; {count(failures, 'gate failure')}" if failures else text
+    parts = [text, *retiring_in_short(summary)]
+    return "; ".join([*parts, count(failures, "gate failure")] if failures else parts)
 
 
 def _in_one_line(summary: RunSummary) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.records import Call, Outcome, Trial
+from pytest_tiers.reports.ends import gone_sentences
 from pytest_tiers.reports.numbers import amount, count, money, percent
 from pytest_tiers.reports.text import listed, one_line
 
@@ -146,6 +147,7 @@ def everyday_sentence(summary: RunSummary) -> str:
 
 def trouble_sentences(summary: RunSummary) -> Iterator[str]:
     """Trials without an answer and recordings out of date, each with the remedy."""
+    yield from gone_sentences(summary)
     yield from _failed(summary, "error")
     yield from _failed(summary, "no-call")
     yield from _over_budget(summary)
@@ -176,7 +178,8 @@ def _failed(summary: RunSummary, outcome: Literal["error", "no-call"]) -> Iterat
     """The trials that ended so, for each tier, with the first reason; the remedy once."""
     by_tier: dict[str, list[Trial]] = {}
     for trial in summary.trials:
-        if trial.outcome == outcome and not trial.budget and not trial.stale:
+        is_told = trial.budget or trial.stale or trial.model_gone
+        if trial.outcome == outcome and not is_told:
             by_tier.setdefault(trial.tier, []).append(trial)
     alike: dict[tuple[int, str | None], list[str]] = {}
     for entry in summary.ladder:

@@ -65,8 +65,11 @@ def reasons(summary: RunSummary) -> list[str]:
     names = short_names(summary)
     ranks = {entry.name: rank for rank, entry in enumerate(summary.ladder)}
     by_kind: dict[str, list[_Reason]] = {kind: [] for kind in _KINDS}
+    gone = {each.tier for each in summary.gone}
     for prompt in by_id(summary):
         for tier, comparison in prompt.comparisons.items():
+            if comparison.verdict == "no-data" and gone & {tier, comparison.flagship}:
+                continue  # told once, for all prompts
             kind, text = _kind_and_text(context, prompt, comparison)
             reason = _Reason(kind, ranks[tier], names[prompt.id], text, comparison)
             by_kind[kind].append(reason)

@@ -206,6 +206,30 @@ def test_what_time_and_prices_do_only_warns(locked: pytest.Pytester, report: Rep
     assert "there is no such test" not in text_of(part)
 
 
+def test_a_model_that_ends_only_warns(locked: pytest.Pytester, report: Report) -> None:
+    edit(
+        locked,
+        "pyproject.toml",
+        'model = "nano-model"',
+        'model = "nano-model"\nretires = 2020-01-31',
+    )
+    result = locked.runpytest("--tiers-report=out.json", "--tiers-report=out.md")
+    assert result.ret == 0
+    assert (
+        "on 2020-01-31; tiers.lock names it for 1 prompt. Compare its successor: pytest-tiers "
+        "replace nano NEW=MODEL"
+    ) in text_of(result)
+    [retiring] = report()["retiring"]
+    assert (retiring["tier"], retiring["on"], retiring["locked"]) == (
+        "nano",
+        "2020-01-31",
+        [PROMPT],
+    )
+    assert "- nano (nano-model) retired " in Path(locked.path, "out.md").read_text()
+    quiet = locked.runpytest("-q")
+    quiet.stdout.fnmatch_lines(["tiers: 8 trials on nano: *; nano retired * days ago"])
+
+
 def test_the_flagship_can_be_gated_where_nothing_is_locked(
     project: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:

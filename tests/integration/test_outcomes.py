@@ -139,15 +139,27 @@ def test_a_refusal_that_the_application_copes_with_is_passed(
     assert outcomes(report())["nano"] == ["passed"]
 
 
-def test_a_model_that_does_not_exist_stops_its_tier_only(
-    project: pytest.Pytester, server: OpenAIServer, report: Report
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_model_that_is_gone_stops_its_tier_only_and_is_one_message(
+    project: pytest.Pytester, server: OpenAIServer, report: Report, status: int
 ) -> None:
-    server.answer = nano_says(Reply(status=404))
+    server.answer = nano_says(Reply(status=status, message="It was retired.", code=""))
+    if status == 404:
+        server.answer = nano_says(Reply(status=404, message="No such model: it was retired."))
     project.makepyfile(ONE_TEST.format(cases=3))
-    project.runpytest(*COMPARE)
+    result = project.runpytest(*COMPARE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == {"passed": 3, "failed": 1, "skipped": 2}
     assert outcomes(report()) == {"nano": ["error"] * 3, "full": ["passed"] * 3}
     assert server.calls == {"nano-model": 1, "full-model": 3}
     assert 'tier "nano" stopped' in reasons(report(), "nano")[2]
+    summary = " ".join(result.stdout.str().partition("= tiers =")[2].split())
+    assert f"- nano: nano-model is gone ({status}: " in summary
+    assert "it was retired). 3 trials of test_" in summary.replace("It was", "it was")
+    assert "If it was retired: pytest-tiers replace nano NEW=MODEL" in summary
+    assert summary.count("was retired)") == 1
+    [gone] = report()["models_gone"]
+    assert (gone["tier"], gone["model"], gone["trials"]) == ("nano", "nano-model", 3)
 
 
 def test_an_answer_that_a_cache_gave_to_another_tier_is_noticed(

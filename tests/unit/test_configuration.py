@@ -185,6 +185,8 @@ def test_a_bad_value_is_named_with_file_and_key(
         ("price = { input = 'free', output = 2 }", "price input", "got 'free' (str)."),
         ("price = { input = true, output = 2 }", "price input", "got True (bool)."),
         ("price_as = []", "price_as", "expected text, got [] (list)."),
+        ("retires = '2027-03-01'", "retires", "a date such as 2027-03-01, got '2027-03-01' (str)."),
+        ("retires = 2027-03-01T00:00:00", "retires", "a date such as 2027-03-01, got "),
     ],
 )
 def test_a_bad_value_of_a_tier_is_named(tmp_path: Path, lines: str, where: str, said: str) -> None:

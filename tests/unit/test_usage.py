@@ -501,7 +501,7 @@ def test_error_messages(body: str, message: str | None, code: str | None) -> Non
         (402, "Insufficient Balance", None, None, 0, 0),
         (408, "timeout", None, None, 0, 0),
         (409, "conflict", None, None, 0, 0),
-        (410, "gone", None, None, 0, 0),
+        (410, "gone", None, None, 0, 1),
         (429, "slow down", None, None, 0, 0),
         (500, "The model does not exist in cache", None, None, 0, 0),
         (503, "overloaded", None, None, 0, 0),
