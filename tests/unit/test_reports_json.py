@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -175,6 +176,7 @@ def test_settings_hold_what_a_verdict_depends_on() -> None:
         params={"reasoning_effort": "low"},
         drop_params=("temperature",),
         rename_params={"max_tokens": "max_completion_tokens"},
+        retires=date(2027, 3, 1),
     )
     settings = Settings(
         ladder=Ladder((tier, LADDER["full"]), "full"),
@@ -202,6 +204,7 @@ def test_settings_hold_what_a_verdict_depends_on() -> None:
         "params": {"reasoning_effort": "low"},
         "drop_params": ["temperature"],
         "rename_params": {"max_tokens": "max_completion_tokens"},
+        "retires": "2027-03-01",
     }
     assert found["tiers"]["full"]["base_url"] is None
     assert list(found["prompts"].items()) == [("a", {"tiers": ["mini"]}), ("b", {"margin": 0.05})]
