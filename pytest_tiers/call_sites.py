@@ -20,13 +20,14 @@ def attribute(trials: Iterable[Trial], wrappers: Sequence[str] | None = None) ->
 
     A function that two or more lines of the application call is a wrapper, as ``llm.chat()``.
     ``wrappers`` says it instead: patterns of ``app/llm.py:chat``; none where it is empty.
+    Attributing again, with the trials of another part of the suite, starts anew.
     """
     trials = list(trials)
     if wrappers is None:
         wrapped = _called_from_many(call for trial in trials for call in trial.calls)
     else:
         calls = chain.from_iterable(trial.calls for trial in trials)
-        functions = {site.function for call in calls for site in _stack(call)}
+        functions = {site.function for call in calls for site in stack_of(call)}
         wrapped = set(chain.from_iterable(fnmatch.filter(functions, each) for each in wrappers))
     return [_attributed(trial, wrapped) for trial in trials]
 
@@ -34,18 +35,19 @@ def attribute(trials: Iterable[Trial], wrappers: Sequence[str] | None = None) ->
 def _called_from_many(calls: Iterable[Call]) -> set[str]:
     callers: defaultdict[str, set[str]] = defaultdict(set)
     for call in calls:
-        stack = _stack(call)
-        for site, caller in pairwise(stack):
+        stack = stack_of(call)
+        for site, caller in pairwise(() if stack and stack[0].is_named else stack):
             if caller.function != site.function:  # recursion is no second caller
                 callers[site.function].add(caller.key)
     return {function for function, keys in callers.items() if len(keys) > 1}
 
 
-def _stack(call: Call) -> tuple[CallSite, ...]:
-    """The application's lines that made a call, innermost first."""
+def stack_of(call: Call) -> tuple[CallSite, ...]:
+    """Where a call may belong, innermost first: a site that was named, then the lines."""
     if call.site is None or call.site_key is None:
         return ()
-    return (CallSite(call.site, call.site_key), *call.callers)
+    site = CallSite(call.site, call.site_key)
+    return (site, *call.lines) if site.is_named else call.lines
 
 
 def _attributed(trial: Trial, wrapped: set[str]) -> Trial:
@@ -55,14 +57,16 @@ def _attributed(trial: Trial, wrapped: set[str]) -> Trial:
 
 
 def _at_its_site(call: Call, wrapped: set[str]) -> Call:
-    if not call.callers:
+    if not (call.callers or call.within):
         return call
-    stack = _stack(call)
+    stack = stack_of(call)
+    if stack[0].is_named:
+        return call
     inner = 0
     # The outermost line stays, wrapper or not: a test called it.
     while inner < len(stack) - 1 and stack[inner].function in wrapped:
         inner += 1
-    if inner == 0:
+    if inner == len(call.within):
         return call
     site, *callers = stack[inner:]
     return replace(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tiers.cassettes.names import Test
-from pytest_tiers.collection import existing_cases, is_trial
+from pytest_tiers.collection import PlannedTrial, existing_cases, is_trial
 
 if TYPE_CHECKING:
     from pytest_tiers.cassettes.unused import Existing
+    from pytest_tiers.extent import Extent
 
 
 class Census:
@@ -31,6 +33,9 @@ class Census:
         #: Function, old and new name of the cases that were replayed under an old name.
         self.renamed: set[tuple[str, str, str]] = set()
         self.gap: str | None = "the collection did not come to its end"
+        #: What was to run beside what exists, where somebody will ask.
+        self.extent: Extent | None = None
+        self.failed = False
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_make_collect_report(
@@ -51,7 +56,7 @@ class Census:
 
     def end(self, *, failed: bool, left_out: int) -> None:
         """The collection has ended; ``left_out`` tests were collected and will not run."""
-        self.gap = None
+        self.gap, self.failed = None, failed
         if failed:
             self.gap = "a file could not be collected"
         elif left_out:
@@ -66,6 +71,8 @@ class Census:
         """What was found as builtins, for xdist's wire."""
         return {
             "gap": self.gap,
+            "failed": self.failed,
+            "extent": None if self.extent is None else self.extent.to_builtins(),
             "renamed": list(self.renamed),
             "folders": [*map(str, self._folders)],
             "modules": [*map(str, self._modules)],
@@ -75,6 +82,36 @@ class Census:
                 for (module, name), cases in self.cases.items()
             ],
         }
+
+
+def extent_of(trials: Iterable[PlannedTrial], existing: Iterable[PlannedTrial]) -> Extent:
+    """What a run was to do, beside everything that exists in what was collected."""
+    from pytest_tiers.extent import Extent, PromptExtent
+
+    selected, found = _by_prompt(trials), _by_prompt(existing)
+    prompts = {}
+    for name, of_prompt in {**found, **selected}.items():
+        settings = of_prompt[0].settings
+        limit = settings.max_cost_per_1000
+        cases = dict.fromkeys(trial.case for trial in selected.get(name, ()))
+        every = dict.fromkeys(trial.case for trial in found.get(name, ()))
+        prompts[name] = PromptExtent(
+            tiers=tuple(dict.fromkeys(trial.tier.name for trial in selected.get(name, ()))),
+            cases=tuple(cases),
+            left_out=tuple(case for case in every if case not in cases),
+            margin=settings.margin,
+            min_pass_rate=settings.min_pass_rate,
+            monthly_runs=settings.monthly_runs,
+            max_cost_per_1000=None if limit is None else str(limit),
+        )
+    return Extent(prompts)
+
+
+def _by_prompt(trials: Iterable[PlannedTrial]) -> dict[str, list[PlannedTrial]]:
+    found: defaultdict[str, list[PlannedTrial]] = defaultdict(list)
+    for trial in trials:
+        found[trial.prompt].append(trial)
+    return dict(found)
 
 
 def put_together(found: Sequence[Mapping[str, Any]]) -> Existing:

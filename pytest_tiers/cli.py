@@ -1,4 +1,4 @@
-"""The command ``pytest-tiers``: what a person decides about tiers.lock."""
+"""The command ``pytest-tiers``: decisions about tiers.lock, and reports of several runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.lock import FILE as LOCK_FILE
@@ -17,17 +18,26 @@ from pytest_tiers.lock.reading import read
 from pytest_tiers.lock.writing import update
 from pytest_tiers.records import LockEntry, Revert
 from pytest_tiers.reports.numbers import points_at_most
+from pytest_tiers.settings import GATE_MODES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code: 0, or 2 where it could not do what was asked."""
+    """Run the command; its exit code: 0, 1 where a gate fails, 2 where it could not be done."""
     asked = _parser().parse_args(arguments)
     try:
-        print(asked.run(asked))
+        done: Done = asked.run(asked)
     except (ConfigurationError, OSError) as error:
         print(f"pytest-tiers: {error}", file=sys.stderr)
         return 2
-    return 0
+    print(done.said)
+    return done.code
+
+
+class Done(NamedTuple):
+    """What a command has to say, and its exit code."""
+
+    said: str
+    code: int = 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,10 +53,33 @@ def _parser() -> argparse.ArgumentParser:
     revert.set_defaults(run=_revert)
     for command in (accept, revert):
         command.add_argument("--reason", required=True, help="why, for who reads tiers.lock")
+    _add_merge(commands.add_parser("merge", help="one report from those of several shards"))
     return parser
 
 
-def _accept(asked: argparse.Namespace) -> str:
+def _add_merge(merge: argparse.ArgumentParser) -> None:
+    merge.add_argument("shards", metavar="JSON", nargs="+", type=Path, help="a shard's report")
+    merge.add_argument("-o", "--output", metavar="JSON", type=Path, required=True)
+    merge.add_argument(
+        "--report",
+        metavar="PATH",
+        action="append",
+        default=[],
+        type=Path,
+        help="another report; the suffix decides: .html, .md",
+    )
+    merge.add_argument("--gate", choices=GATE_MODES, help="what may fail (as in the shards)")
+    merge.set_defaults(run=_merge)
+
+
+def _merge(asked: argparse.Namespace) -> Done:
+    from pytest_tiers.merging.command import merge_reports
+
+    text, passed = merge_reports(asked.shards, asked.output, asked.report, asked.gate)
+    return Done(text, 0 if passed else 1)
+
+
+def _accept(asked: argparse.Namespace) -> Done:
     name, _, tier = asked.decision.rpartition("=")
     if not name or not tier:
         raise ConfigurationError(f'expected PROMPT=TIER, got "{asked.decision}".')
@@ -61,10 +94,10 @@ def _accept(asked: argparse.Namespace) -> str:
         )
     entry = replace(known[prompt, tier], accepted=_reason(asked), accepted_on=_today())
     update(path, [entry])
-    return f"{path}: {prompt} on {tier}, accepted: {_bound(entry)}."
+    return Done(f"{path}: {prompt} on {tier}, accepted: {_bound(entry)}.")
 
 
-def _revert(asked: argparse.Namespace) -> str:
+def _revert(asked: argparse.Namespace) -> Done:
     path = asked.lock or _upwards(LOCK_FILE, "There is nothing to go back from.")
     locked = read(path).prompts
     entry = locked[_prompt(asked.prompt, locked, f"in {path}")]
@@ -72,7 +105,7 @@ def _revert(asked: argparse.Namespace) -> str:
         entry.prompt, entry.tier, entry.model, _reason(asked), _today(), entry.holds_for
     )
     update(path, removed=[entry.prompt], reverts=[revert])
-    return (
+    return Done(
         f"{path}: {entry.prompt} is not locked any more. {entry.tier} is not proposed again until "
         "its model or the prompt changes."
     )

@@ -284,31 +284,33 @@ class Collection:
                 existing[trial.prompt].add(trial.case)
         return existing
 
+    def planned(self, items: Iterable[pytest.Item]) -> Iterator[PlannedTrial]:
+        """What the items among these that are trials would be, run or not."""
+        return (trial for _, trial in self._named(items))
+
     def _with_plan(
         self, named: list[tuple[pytest.Item, PlannedTrial]], existing: Mapping[str, set[str]]
     ) -> Iterator[tuple[pytest.Item, PlannedTrial]]:
-        from pytest_tiers.statistics import cases_needed
+        from pytest_tiers.extent import reachable
 
         cases: dict[str, set[str]] = defaultdict(set)
-        prompts_of: dict[str, dict[str, float]] = defaultdict(dict)
+        tiers: dict[str, dict[str, None]] = defaultdict(dict)
+        margins: dict[str, float] = {}
         for _, trial in named:
             cases[trial.prompt].add(trial.case)
-            prompts_of[trial.tier.name][trial.prompt] = trial.settings.margin
-        alpha = self.settings.alpha
-        reachable = {
-            tier: sum(
-                (needed := cases_needed(margin, alpha)) is not None and len(cases[prompt]) >= needed
-                for prompt, margin in prompts.items()
-            )
-            for tier, prompts in prompts_of.items()
-        }
+            tiers[trial.prompt][trial.tier.name] = None
+            margins[trial.prompt] = trial.settings.margin
+        can_be_safe = reachable(
+            ((tiers[prompt], len(cases[prompt]), margins[prompt]) for prompt in cases),
+            self.settings.alpha,
+        )
         for item, trial in named:
             yield (
                 item,
                 dataclasses.replace(
                     trial,
                     cases=len(cases[trial.prompt]),
-                    reachable=reachable,
+                    reachable=can_be_safe,
                     left_out=len(existing.get(trial.prompt, set()) - cases[trial.prompt]),
                     locked=self._locked(trial),
                 ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import warnings
 from collections import defaultdict
@@ -23,16 +22,13 @@ from pytest_tiers.cassettes.substitutes import (
     nothing_and_refusal,
 )
 from pytest_tiers.collection import PlannedTrial
+from pytest_tiers.control_cases import chosen
 from pytest_tiers.fixtures import ACTIVE
 from pytest_tiers.outcomes import TestEnd, judge
 from pytest_tiers.override.active import ActiveTrial
 from pytest_tiers.override.router import TrialRouter
 from pytest_tiers.records import Trial
 from pytest_tiers.settings import Settings
-
-#: Cases of a test that are tried unless all are asked for: enough to see a test that never fails,
-#: few enough that a replay takes no longer to speak of.
-MOST_CASES = 8
 
 
 @dataclass(slots=True)
@@ -119,12 +115,11 @@ class Controls:
         return self._known[trial.function]
 
     def _chosen(self, function: str, known: Mapping[str, Answers]) -> list[str]:
-        """The cases that are tried: the same in each process, and not the author's first ones."""
+        """The cases of a test that are tried."""
         if function not in self._cases:
             cases = [trial.case_in_function for trial in self._to_choose[function]]
-            recorded = sorted((case for case in cases if case in known), key=_digest)
-            most = None if self._settings.control == "on" else MOST_CASES
-            self._cases[function] = recorded[:most]
+            recorded = (case for case in cases if case in known)
+            self._cases[function] = chosen(recorded, self._settings.control)
         return self._cases[function]
 
     def _sibling(self, item: pytest.Item) -> pytest.Item | None:
@@ -198,10 +193,6 @@ def _worth(trial: Trial, control: ControlTrial) -> float | None:
 def _are_alike(known: Mapping[str, Answers]) -> bool:
     """Whether no other case's answer could tell a test that sees from one that does not."""
     return len({answers.text for answers in known.values()}) == 1
-
-
-def _digest(case: str) -> str:
-    return hashlib.sha256(case.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pytest_tiers.records import LockEntry, Tokens, Trial
+from pytest_tiers.extent import Extent
+from pytest_tiers.records import LockEntry, NotRun, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Comparison
 
@@ -415,7 +416,8 @@ class RunSummary:
     what fails the run for it; ``suite`` is what all prompts together say of a candidate, where it
     was compared on several; ``changes`` what the safe downgrades change in the application.
     ``by_site`` is None where call sites would say the same as the prompts. ``gone`` are the tiers
-    whose model is, ``retiring`` those whose model ends soon or has.
+    whose model is, ``retiring`` those whose model ends soon or has. ``not_run`` are the trials that
+    sampling left out, ``extent`` is what was to run, None where nobody asked.
     """
 
     settings: Settings
@@ -439,6 +441,8 @@ class RunSummary:
     suite: dict[str, SuiteFinding] = field(default_factory=dict)
     by_site: BySite | None = None
     changes: tuple[Change, ...] = ()
+    not_run: tuple[NotRun, ...] = ()
+    extent: Extent | None = None
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
     lock_changes: tuple[LockChange, ...] = ()
     gate: Gate = field(default_factory=Gate)

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from pytest_tiers.records import Fingerprint, RequestParts
@@ -65,18 +66,33 @@ def request_parts(
     )
 
 
+def common_parts(trials: Iterable[RequestParts | None]) -> list[RequestParts]:
+    """As few parts as have the same `fingerprint`, alone or together with those of other trials."""
+    known = [parts for parts in trials if parts is not None]
+    if not known:
+        return []
+    common = set(known[0].lines).intersection(*(parts.lines for parts in known[1:]))
+    lines = tuple(sorted(common))
+    schemas = sorted({parts.schema for parts in known if parts.schema is not None})
+    parameters = sorted({parts.parameters for parts in known})
+    pairs = zip_longest(schemas, parameters, fillvalue=None)
+    return [
+        RequestParts(lines, schema or next(iter(schemas), None), others or parameters[0])
+        for schema, others in pairs
+    ]
+
+
 def fingerprint(trials: Iterable[RequestParts | None]) -> Fingerprint:
     """What the trials of one prompt on one tier have in common.
 
     ``request`` is of the lines that all cases share, None where they share none.
     """
-    known = [parts for parts in trials if parts is not None]
+    known = common_parts(trials)
     if not known:
         return Fingerprint()
-    common = set(known[0].lines).intersection(*(parts.lines for parts in known[1:]))
     schemas = {parts.schema for parts in known if parts.schema is not None}
     return Fingerprint(
-        request=_hash(sorted(common)) if common else None,
+        request=_hash(known[0].lines) if known[0].lines else None,
         schema=_hash(sorted(schemas)) if schemas else None,
         parameters=_hash(sorted({parts.parameters for parts in known})),
     )

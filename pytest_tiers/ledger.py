@@ -136,6 +136,7 @@ class Ledger:
             prices=self._prices(),
             unused=self._pruning.unused(),
             not_run=self._not_run.values(),
+            extent=self._pruning.extent,
         )
         self.plan = self.planning.plan(summary)
         if self.plan is not None:
@@ -187,7 +188,10 @@ class Ledger:
         """Whether only part of the suite was to run."""
         option = self._config.option
         narrowed = option.keyword or option.markexpr or getattr(option, "lf", False)
-        return bool(narrowed) or any("::" in arg for arg in self._config.args)
+        if narrowed or any("::" in arg for arg in self._config.args):
+            return True
+        extent = self._pruning.extent
+        return extent is not None and extent.left_out > 0
 
     def _prices(self) -> dict[str, Any]:
         from pytest_tiers.pricing import list_price

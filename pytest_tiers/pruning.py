@@ -22,6 +22,7 @@ from pytest_tiers.tiers import Tier
 if TYPE_CHECKING:
     from pytest_tiers.cassettes.format import RecordedCall
     from pytest_tiers.cassettes.unused import Found
+    from pytest_tiers.extent import Extent
     from pytest_tiers.findings import UnusedCase
 
 #: The key of xdist's ``workeroutput`` under which a worker says which tests exist.
@@ -81,6 +82,23 @@ class Pruning:
             return "a worker crashed"
         found = self._of_workers or [self._census.to_builtins()]
         return next((one["gap"] for one in found if one and one["gap"]), None)
+
+    @cached_property
+    def extent(self) -> Extent | None:
+        """What the run was to do, as far as somebody asked; None where that is not known."""
+        from pytest_tiers.extent import Extent
+
+        # All workers collect the same.
+        found = [one for one in self._of_workers or [self._census.to_builtins()] if one]
+        if not found or found[0]["extent"] is None:
+            return None
+        failed = any(one["failed"] for one in found)
+        lf = getattr(self._config.option, "lf", False)
+        return dataclasses.replace(
+            Extent.from_builtins(found[0]["extent"]),
+            is_whole=not failed and _why_unseen(self._config) is None,
+            knows_left_out=not failed and not lf,
+        )
 
     @cached_property
     def found(self) -> Found:
@@ -186,11 +204,17 @@ def _cost(call: RecordedCall, tier: Tier | None) -> Decimal | None:
 def why_narrowed(config: pytest.Config) -> str | None:
     """The option or path that keeps tests out of the run; None where all are collected."""
     option = config.option
+    for name, value in (("-k", option.keyword), ("-m", option.markexpr)):
+        if value:
+            return name
+    return "--deselect" if option.deselect else _why_unseen(config)
+
+
+def _why_unseen(config: pytest.Config) -> str | None:
+    """The option or path that keeps files from being collected at all; None where there is none."""
+    option = config.option
     for name, value in (
-        ("-k", option.keyword),
-        ("-m", option.markexpr),
         ("--lf", getattr(option, "lf", False)),
-        ("--deselect", option.deselect),
         ("--ignore", option.ignore),
         ("--ignore-glob", option.ignore_glob),
     ):

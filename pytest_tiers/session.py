@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tiers import options
-from pytest_tiers.census import Census
+from pytest_tiers.census import Census, extent_of
 from pytest_tiers.clients import CLIENTS, Clients
 from pytest_tiers.collection import SETTINGS, Collection
 from pytest_tiers.errors import ConfigurationError
@@ -82,6 +82,7 @@ class TierSession:
         self.census.end(failed=bool(session.testsfailed), left_out=found - len(items))
         try:
             self.collection.arrange(session, items, self.census.items)
+            self._note_extent(left_out=found - len(items))
             if self.collection.trials and not self._config.option.collectonly:
                 runner = self._get_ready()
                 if self.settings.plan is not None:
@@ -93,6 +94,13 @@ class TierSession:
             self.census.gap = "the tests cannot run"
             self._config.workeroutput[PROBLEM] = str(error)  # type: ignore[attr-defined]  # xdist adds it
             items.clear()
+
+    def _note_extent(self, *, left_out: int) -> None:
+        """Note what is to run and what is not, where that matters."""
+        writes_json = any(path.suffix == ".json" for path in self.settings.reports)
+        if self.census.items and (left_out or writes_json):
+            existing = self.collection.planned(self.census.items)
+            self.census.extent = extent_of(self.collection.trials, existing)
 
     def pytest_collection_finish(self) -> None:
         """From here on only trials see the placeholder."""

@@ -16,6 +16,7 @@ from pytest_tiers import call_totals, statistics, verdicts
 from pytest_tiers.call_sites import SiteCases, attribute, site_stats
 from pytest_tiers.disagreement import disagreements
 from pytest_tiers.ends import gone_models, retirements
+from pytest_tiers.extent import Extent
 from pytest_tiers.findings import (
     BySite,
     Control,
@@ -91,7 +92,7 @@ def attainable(plan: Iterable[PlannedPrompt], margin: float, confidence: float) 
 
 
 @contextlib.contextmanager
-def _no_search_for_garbage() -> Iterator[None]:
+def no_search_for_garbage() -> Iterator[None]:
     """Make a million objects, all of them needed, without a look for garbage every now and then.
 
     A quarter of a large summary's time.
@@ -105,7 +106,7 @@ def _no_search_for_garbage() -> Iterator[None]:
             gc.enable()
 
 
-@_no_search_for_garbage()
+@no_search_for_garbage()
 def summarise(
     trials: Iterable[Trial],
     settings: Settings,
@@ -116,12 +117,14 @@ def summarise(
     unused: Collection[UnusedCase] | None = None,
     prices: Mapping[str, dict[str, str | None] | None] | None = None,
     not_run: Iterable[NotRun] = (),
+    extent: Extent | None = None,
 ) -> RunSummary:
     """Compute all that a report shows; the order of ``trials`` does not matter.
 
     ``created`` is the time as ISO 8601 in UTC, ``selection`` whether only part of the suite ran,
     ``unused`` the recordings that no test reads (None where that is unknown), ``prices`` each
-    tier's price as a report names it, ``not_run`` the trials that sampling left out.
+    tier's price as a report names it, ``not_run`` the trials that sampling left out, ``extent``
+    what was to run, where that is known.
     ``Trial.settings`` may say ``margin``, ``min_pass_rate``, ``monthly_runs``,
     ``max_cost_per_1000`` (as text), ``cases`` (how many the prompt has) and ``reachable`` (for
     each candidate, how many prompts of the run have enough cases to become safe).
@@ -157,6 +160,8 @@ def summarise(
         suite=suite,
         gone=tuple(gone_models(ordered)),
         retiring=tuple(retirements(settings, created[:10])),
+        not_run=tuple(not_run),
+        extent=extent,
     )
     return replace(summary, by_site=_by_site(summary, not_run))
 

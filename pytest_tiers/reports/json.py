@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from decimal import Decimal
@@ -25,11 +24,19 @@ from pytest_tiers.findings import (
     TierStats,
 )
 from pytest_tiers.gate_rates import floor_of
-from pytest_tiers.records import Call, LockEntry, Tokens, Trial
+from pytest_tiers.records import LockEntry
 from pytest_tiers.reports.gates import gate_sentence
+from pytest_tiers.reports.json_trials import (
+    Tables,
+    finite,
+    money_entry,
+    not_run_entries,
+    tokens_entry,
+    trial_entry,
+)
 from pytest_tiers.reports.numbers import plain
 from pytest_tiers.reports.table import by_id
-from pytest_tiers.settings import PromptSettings, Settings
+from pytest_tiers.settings import Embeddings, PromptSettings, Settings
 from pytest_tiers.tiers import Tier
 from pytest_tiers.verdicts import Comparison
 
@@ -39,10 +46,12 @@ VERSION = 1
 
 def report(summary: RunSummary) -> dict[str, Any]:
     """The run as builtins: money is exact text in USD, what is unknown is None."""
-    return {**_head(summary), "trials": [_trial(trial) for trial in summary.trials]}
+    tables = Tables.of(summary)
+    trials = [trial_entry(trial, tables) for trial in summary.trials]
+    return {**_head(summary, tables), "trials": trials}
 
 
-def _head(summary: RunSummary) -> dict[str, Any]:
+def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
     """Everything but the trials."""
     return {
         "schema": SCHEMA,
@@ -66,16 +75,38 @@ def _head(summary: RunSummary) -> dict[str, Any]:
         "gate": _gate(summary),
         "models_gone": [{**asdict(each), "prompts": list(each.prompts)} for each in summary.gone],
         "retiring": [{**asdict(each), "locked": list(each.locked)} for each in summary.retiring],
+        "merging": _merging(summary, tables),
+    }
+
+
+def _merging(summary: RunSummary, tables: Tables) -> dict[str, Any]:
+    """What `pytest-tiers merge` needs beside the rest (docs/ci.md)."""
+    settings = summary.settings
+    return {
+        "extent": None if summary.extent is None else summary.extent.to_builtins(),
+        # As it was when the run began: what the run changed there it proved by itself.
+        "lock": {
+            "prompts": [
+                {**_locked(entry), "prompt": name, "cassette_format": entry.cassette_format}
+                for name, entry in settings.locked.items()
+            ],
+            "reverts": [asdict(revert) for revert in settings.reverts],
+        },
+        "not_run": not_run_entries(summary.not_run),
+        **tables.to_builtins(),
     }
 
 
 def parts(summary: RunSummary) -> Iterator[str]:
     """The document in pieces, a line for each trial: 100,000 of them are never held at once."""
-    head = json.dumps(_head(summary), ensure_ascii=False, indent=1, allow_nan=False, default=str)
+    tables = Tables.of(summary)
+    head = json.dumps(
+        _head(summary, tables), ensure_ascii=False, indent=1, allow_nan=False, default=str
+    )
     yield head.removesuffix("\n}") + ',\n "trials": ['
     for number, trial in enumerate(summary.trials):
         yield ("," if number else "") + "\n  "
-        yield json.dumps(_trial(trial), ensure_ascii=False, allow_nan=False)
+        yield json.dumps(trial_entry(trial, tables), ensure_ascii=False, allow_nan=False)
     yield "\n ]\n}\n"
 
 
@@ -102,6 +133,20 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "wrappers": None if settings.wrappers is None else list(settings.wrappers),
         "tiers": {tier.name: _tier_settings(tier) for tier in settings.ladder.tiers},
         "prompts": _prompts_settings(settings),
+        "strict_lock": settings.strict_lock,
+        "max_age": settings.max_age,
+        "judge": None if settings.judge is None else asdict(settings.judge),
+        "embeddings": _embeddings(settings.embeddings),
+    }
+
+
+def _embeddings(embeddings: Embeddings | None) -> dict[str, Any] | None:
+    if embeddings is None:
+        return None
+    return {
+        "tier": embeddings.tier,
+        "model": embeddings.model,
+        "threshold": embeddings.threshold,
     }
 
 
@@ -144,7 +189,7 @@ def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:
         "name": entry.name,
         "model": entry.model,
         "price": entry.price,
-        "seconds": {"p50": _finite(entry.seconds_p50), "p95": _finite(entry.seconds_p95)},
+        "seconds": {"p50": finite(entry.seconds_p50), "p95": finite(entry.seconds_p95)},
     }
 
 
@@ -156,13 +201,13 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "margin": prompt.margin,
         "min_pass_rate": floor_of(prompt, locked),
         "monthly_runs": prompt.monthly_runs,
-        "max_cost_per_1000": _money(prompt.max_cost_per_1000),
+        "max_cost_per_1000": money_entry(prompt.max_cost_per_1000),
         "tiers": {name: _stats(stats) for name, stats in prompt.tiers.items()},
         "comparisons": {
             name: _comparison(comparison, prompt.savings)
             for name, comparison in prompt.comparisons.items()
         },
-        "as_is": {"calls": prompt.as_is_calls, "cost_usd": _money(prompt.as_is_cost_usd)},
+        "as_is": {"calls": prompt.as_is_calls, "cost_usd": money_entry(prompt.as_is_cost_usd)},
         "recommended": prompt.recommended,
         "locked": None if locked is None else _locked(locked),
         "notice": prompt.notice,
@@ -212,10 +257,10 @@ def _site(stats: SiteStats) -> dict[str, Any]:
         "site": stats.site,
         "key": stats.key,
         "calls": stats.calls,
-        "cost_share": _finite(stats.cost_share),
-        "tokens": _tokens(stats.tokens),
-        "cost_usd": _money(stats.cost_usd),
-        "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
+        "cost_share": finite(stats.cost_share),
+        "tokens": tokens_entry(stats.tokens),
+        "cost_usd": money_entry(stats.cost_usd),
+        "seconds": {"p50": finite(stats.seconds_p50), "p95": finite(stats.seconds_p95)},
     }
 
 
@@ -256,8 +301,8 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
         "replaces_pass_rate": entry.replaces_pass_rate,
         "largest_drop": entry.largest_drop,
         "log_evidence": entry.log_evidence,
-        "usd_per_1000": _money(entry.usd_per_1000),
-        "replaces_usd_per_1000": _money(entry.replaces_usd_per_1000),
+        "usd_per_1000": money_entry(entry.usd_per_1000),
+        "replaces_usd_per_1000": money_entry(entry.replaces_usd_per_1000),
         "holds_for": asdict(entry.holds_for),
         "changed_on": entry.changed_on,
         "accepted": entry.accepted,
@@ -267,7 +312,7 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
 
 
 def _left_out(left_out: LeftOut) -> dict[str, Any]:
-    return {**asdict(left_out), "spared_usd": _money(left_out.spared_usd)}
+    return {**asdict(left_out), "spared_usd": money_entry(left_out.spared_usd)}
 
 
 def _control(control: Control | None) -> dict[str, Any] | None:
@@ -285,13 +330,13 @@ def _stats(stats: TierStats) -> dict[str, Any]:
         "errors": stats.errors,
         "no_calls": stats.no_calls,
         "calls": stats.calls,
-        "tokens": _tokens(stats.tokens),
-        "cost_usd": _money(stats.cost_usd),
+        "tokens": tokens_entry(stats.tokens),
+        "cost_usd": money_entry(stats.cost_usd),
         "unpriced_calls": stats.unpriced_calls,
-        "seconds": {"p50": _finite(stats.seconds_p50), "p95": _finite(stats.seconds_p95)},
-        "usd_per_1000": _money(stats.cost_per_1000),
+        "seconds": {"p50": finite(stats.seconds_p50), "p95": finite(stats.seconds_p95)},
+        "usd_per_1000": money_entry(stats.cost_per_1000),
         "pass_rate": None if stats.pass_rate is None else asdict(stats.pass_rate),
-        "mean_score": _finite(stats.mean_score),
+        "mean_score": finite(stats.mean_score),
         "inconsistent": stats.inconsistent,
     }
 
@@ -299,16 +344,16 @@ def _stats(stats: TierStats) -> dict[str, Any]:
 def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict,
-        "difference": _finite(comparison.difference),
-        "largest_drop": _finite(comparison.largest_drop),
-        "largest_drop_these_cases": _finite(comparison.largest_drop_these_cases),
-        "log_evidence": _finite(comparison.log_evidence),
-        "log_evidence_these_cases": _finite(comparison.log_evidence_these_cases),
-        "log_evidence_worse": _finite(comparison.log_evidence_worse),
+        "difference": finite(comparison.difference),
+        "largest_drop": finite(comparison.largest_drop),
+        "largest_drop_these_cases": finite(comparison.largest_drop_these_cases),
+        "log_evidence": finite(comparison.log_evidence),
+        "log_evidence_these_cases": finite(comparison.log_evidence_these_cases),
+        "log_evidence_worse": finite(comparison.log_evidence_worse),
         "more_cases": list(comparison.more_cases),
         "missing_trials": comparison.missing_trials,
         "output_mismatches": comparison.output_mismatches,
-        "saving": _finite(savings.get(comparison.tier)),
+        "saving": finite(savings.get(comparison.tier)),
         "held_back": comparison.held_back,
         "measurably_worse": comparison.measurably_worse,
         "spared_pairs": comparison.spared_pairs,
@@ -322,7 +367,7 @@ def _suite(found: SuiteFinding) -> dict[str, Any]:
     return {
         "prompts": found.prompts,
         "cases": found.cases,
-        "difference": _finite(found.difference),
+        "difference": finite(found.difference),
         "largest_drop": found.largest_drop,
         "worse": list(found.worse),
         "unproven": list(found.unproven),
@@ -332,65 +377,12 @@ def _suite(found: SuiteFinding) -> dict[str, Any]:
 
 def _savings(savings: Savings) -> dict[str, Any]:
     return {
-        "flagship_usd_per_1000": _money(savings.flagship_usd_per_1000),
-        "recommended_usd_per_1000": _money(savings.recommended_usd_per_1000),
-        "share": _finite(savings.share),
+        "flagship_usd_per_1000": money_entry(savings.flagship_usd_per_1000),
+        "recommended_usd_per_1000": money_entry(savings.recommended_usd_per_1000),
+        "share": finite(savings.share),
         "priced_prompts": savings.priced_prompts,
         "unpriced_prompts": savings.unpriced_prompts,
-        "flagship_usd_per_month": _money(savings.flagship_usd_per_month),
-        "recommended_usd_per_month": _money(savings.recommended_usd_per_month),
-        "possible_usd_per_month": _money(savings.possible_usd_per_month),
+        "flagship_usd_per_month": money_entry(savings.flagship_usd_per_month),
+        "recommended_usd_per_month": money_entry(savings.recommended_usd_per_month),
+        "possible_usd_per_month": money_entry(savings.possible_usd_per_month),
     }
-
-
-def _trial(trial: Trial) -> dict[str, Any]:
-    return {
-        "prompt": trial.prompt,
-        "case": trial.case,
-        "tier": trial.tier,
-        "sample": trial.sample,
-        "outcome": trial.outcome,
-        "reason": trial.reason,
-        "score": _finite(trial.score),
-        "output_match": trial.output_match,
-        "agreement": _finite(trial.agreement),
-        "output_difference": trial.output_difference,
-        "replayed": trial.replayed,
-        "calls": [_call(call) for call in trial.calls],
-    }
-
-
-def _call(call: Call) -> dict[str, Any]:
-    return {
-        "model_asked": call.model_asked,
-        "model": call.model,
-        "answered_by": call.answered_by,
-        "endpoint": call.endpoint,
-        "status": call.status,
-        "stream": call.stream,
-        "tokens": None if call.tokens is None else _tokens(call.tokens),
-        "cost_usd": _money(call.cost_usd),
-        "seconds": _finite(call.seconds),
-        "site": call.site,
-        "site_key": call.site_key,
-        "left_alone": call.left_alone,
-        "error": call.error,
-    }
-
-
-def _tokens(tokens: Tokens) -> dict[str, int]:
-    return {
-        "input": tokens.input,
-        "cached_input": tokens.cached_input,
-        "output": tokens.output,
-        "reasoning": tokens.reasoning,
-    }
-
-
-def _money(usd: Decimal | None) -> str | None:
-    return None if usd is None else plain(usd)
-
-
-def _finite(number: float | None) -> float | None:
-    """The number, or None for an infinite one or NaN, which JSON does not have."""
-    return number if number is not None and math.isfinite(number) else None

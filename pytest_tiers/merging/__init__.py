@@ -1,0 +1,1 @@
+"""Several JSON reports of one suite as one run: shards that several machines ran."""

@@ -1,0 +1,51 @@
+"""``pytest-tiers merge``: reads shards, writes one report, says what the run would have said."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.merging.shards import Merged, merge
+from pytest_tiers.reports.numbers import count
+from pytest_tiers.reports.terminal import NARROWEST, summary_lines
+from pytest_tiers.reports.text import wrap
+from pytest_tiers.reports.writers import SUFFIXES, write
+from pytest_tiers.settings import GateMode
+
+
+def merge_reports(
+    shards: Sequence[Path], output: Path, reports: Sequence[Path], gate: GateMode | None
+) -> tuple[str, bool]:
+    """Merge JSON reports into ``output`` and ``reports``; what to print, and if the gate passed.
+
+    Raises ConfigurationError where a report can neither be read, merged nor written.
+    """
+    if output.suffix != ".json":
+        raise ConfigurationError(
+            f'-o: "{output}" must end in .json; --report writes other formats.'
+        )
+    for path in reports:
+        if path.suffix not in SUFFIXES:
+            raise ConfigurationError(
+                f'--report: "{path}": the suffix decides the format; valid: {", ".join(SUFFIXES)}.'
+            )
+    merged = merge(shards, gate)
+    for path in (output, *reports):
+        write(merged.summary, path)
+    return "\n".join(_lines(merged, output)), merged.summary.gate.passed
+
+
+def _lines(merged: Merged, output: Path) -> Iterator[str]:
+    width = max(NARROWEST, shutil.get_terminal_size().columns)
+    trials = count(len(merged.summary.trials), "trial")
+    text = f"{output}: {trials} from {count(merged.shards, 'report')}."
+    if merged.duplicates:
+        text += f" {count(merged.duplicates, 'trial')} in more than one counted once."
+    if merged.missing:
+        text += f" {count(merged.missing, 'case')} of these files in none of them."
+    yield from wrap(text, width, rest="  ")
+    yield ""
+    for line, _ in summary_lines(merged.summary, width=width, verbosity=0):
+        yield line

@@ -1,0 +1,335 @@
+"""JSON reports read back: what a run was asked to do, and its trials."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TextIO
+
+from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.extent import Extent
+from pytest_tiers.findings import Retirement
+from pytest_tiers.records import (
+    Agreement,
+    Call,
+    CallSite,
+    Fingerprint,
+    LockEntry,
+    NotRun,
+    RequestParts,
+    Revert,
+    Tokens,
+    Trial,
+)
+from pytest_tiers.reports.json import SCHEMA, VERSION
+from pytest_tiers.settings import (
+    Embeddings,
+    GateMode,
+    IgnoreRule,
+    Judge,
+    PromptSettings,
+    Settings,
+)
+from pytest_tiers.settling import own_pair
+from pytest_tiers.tiers import Ladder, Tier
+
+#: The line with which our own writer begins the trials, each of which has a line of its own.
+_TRIALS = ' "trials": [\n'
+
+#: What `pytest-tiers merge` needs, and older reports lack.
+_MERGING = "merging"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A report without its trials. Money in ``document`` is text, as in the file."""
+
+    path: Path
+    document: Mapping[str, Any]
+
+    @property
+    def extent(self) -> Extent | None:
+        """What the run was to do, None where nobody knows."""
+        plain = self.document[_MERGING]["extent"]
+        return None if plain is None else Extent.from_builtins(plain)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a report into a ConfigurationError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ConfigurationError(
+            f"{path} is no JSON report of pytest-tiers, or is damaged "
+            f"({type(error).__name__}: {error}). Write it again: pytest --tiers-report={path.name}"
+        ) from error
+
+
+def read_head(path: Path, *, to_merge: bool = False) -> Head:
+    """Everything but the trials. Raises ConfigurationError.
+
+    ``to_merge``: the report must hold what `read_trials` needs.
+    """
+    with reading(path), path.open(encoding="utf-8") as file:
+        document = _document(file)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f'schema "{document["schema"]}"')
+        if document["version"] != VERSION:
+            raise ConfigurationError(
+                f"{path} is version {document['version']} of the report; this pytest-tiers reads "
+                f"version {VERSION}. Use the version that wrote it."
+            )
+    if to_merge and _MERGING not in document:
+        raise ConfigurationError(
+            f"{path} was written by an older pytest-tiers, which did not keep what merging needs. "
+            "Run the shard again."
+        )
+    document.pop("trials", None)
+    return Head(path, document)
+
+
+def _document(file: TextIO) -> dict[str, Any]:
+    """The report without its trials where they stand apart, else with them."""
+    lines: list[str] = []
+    for line in file:
+        if line == _TRIALS:
+            head = "".join(lines).rstrip().removesuffix(",")
+            return dict(json.loads(head + "}"))
+        lines.append(line)
+    return dict(json.loads("".join(lines)))
+
+
+def read_trials(head: Head, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Trial]:
+    """The report's trials, as they were before a summary was made of them, one at a time.
+
+    ``settings`` is what the trials of each prompt say of it. Raises ConfigurationError.
+    """
+    with reading(head.path), head.path.open(encoding="utf-8") as file:
+        maker = _Maker(head.document, settings)
+        for plain in _trials(file):
+            yield maker.trial(plain)
+
+
+def _trials(file: TextIO) -> Iterator[dict[str, Any]]:
+    for line in file:
+        if line == _TRIALS:
+            break
+    else:  # written again by another program
+        file.seek(0)
+        yield from json.load(file)["trials"]
+        return
+    for line in file:
+        if line.startswith("  "):
+            yield json.loads(line.rstrip("\n").removesuffix(","))
+
+
+class _Maker:
+    """Makes trials of what a report says of them. What many have in common is made once."""
+
+    def __init__(
+        self, document: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        tables = document[_MERGING]
+        self._flagship: str = document["settings"]["flagship"]
+        self._stacks = [
+            tuple(CallSite(label, key) for label, key in stack) for stack in tables["stacks"]
+        ]
+        self._cassettes: list[tuple[str, str | None]] = [
+            (path, function) for path, function in tables["cassettes"]
+        ]
+        self._settings = {
+            (prompt, must_pass): {**said, "must_pass": must_pass}
+            for prompt, said in settings.items()
+            for must_pass in (False, True)
+        }
+
+    def trial(self, plain: dict[str, Any]) -> Trial:
+        prompt, tier = sys.intern(plain["prompt"]), sys.intern(plain["tier"])
+        case, sample = plain["case"], plain["sample"]
+        compared, cassette = plain["compared"], plain["cassette"]
+        settled: tuple[Agreement, ...] = ()
+        if plain["agreement"] is not None:
+            number = own_pair(sample)[0] if tier == self._flagship else sample
+            settled = (Agreement(tier, number, plain["agreement"], plain["output_difference"]),)
+        return Trial(
+            prompt=prompt,
+            case=case,
+            tier=tier,
+            sample=sample,
+            outcome=plain["outcome"],
+            nodeid=plain["nodeid"],
+            reason=plain["reason"],
+            score=plain["score"],
+            controls=tuple(plain["controls"]),
+            output_match=plain["output_match"],
+            replayed=plain["replayed"],
+            calls=tuple(map(self._call, plain["calls"])),
+            answer=plain["answer"],
+            question=plain["question"],
+            output=None if compared is None else compared["output"],
+            has_output=compared is not None,
+            compared_by=None if compared is None else compared["by"],
+            compare_options={} if compared is None else compared["options"],
+            settled=settled,
+            agreement=plain["agreement"],
+            output_difference=plain["output_difference"],
+            stale=plain["stale"],
+            budget=plain["budget"],
+            model_gone=plain["model_gone"],
+            expects_call=plain["expects_call"],
+            settings=self._settings[prompt, plain["must_pass"]],
+            recording=None if cassette is None else self._recording(cassette, case),
+            generation=plain["generation"],
+        )
+
+    def _recording(self, cassette: int, case: str) -> tuple[str, str]:
+        path, function = self._cassettes[cassette]
+        return path, case if function is None else case[len(function) + 1 : -1]
+
+    def _call(self, plain: dict[str, Any]) -> Call:
+        stack = self._stacks[plain["stack"]]
+        is_named = bool(stack) and stack[0].is_named
+        tokens, model, asked = plain["tokens"], plain["model"], plain["model_asked"]
+        return Call(
+            model_asked=asked and sys.intern(asked),
+            model=model and sys.intern(model),
+            answered_by=plain["answered_by"] and sys.intern(plain["answered_by"]),
+            endpoint=sys.intern(plain["endpoint"]),
+            status=plain["status"],
+            stream=plain["stream"],
+            tokens=None if tokens is None else Tokens(**tokens),
+            cost_usd=_usd(plain["cost_usd"]),
+            uncached_cost_usd=_usd(plain["uncached_cost_usd"]),
+            seconds=plain["seconds"],
+            recorded_at=plain["recorded_at"],
+            replayed=plain["replayed"],
+            site=stack[0].label if stack else plain["site"],
+            site_key=stack[0].key if stack else plain["site_key"],
+            callers=() if is_named else stack[1:],
+            within=stack[1:] if is_named else (),
+            left_alone=plain["left_alone"],
+            error=plain["error"],
+        )
+
+
+def _usd(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def read_not_run(head: Head) -> Iterator[NotRun]:
+    """The trials that sampling left out."""
+    with reading(head.path):
+        for group in head.document[_MERGING]["not_run"]:
+            for case, samples in group["cases"].items():
+                for sample in samples:
+                    yield NotRun(
+                        group["prompt"],
+                        case,
+                        group["tier"],
+                        sample,
+                        "",
+                        group["why"],
+                        group["samples"],
+                    )
+
+
+def read_retiring(head: Head) -> tuple[Retirement, ...]:
+    """The models that end soon: of tiers beyond the ladder too."""
+    with reading(head.path):
+        return tuple(
+            Retirement(**{**each, "locked": tuple(each["locked"])})
+            for each in head.document["retiring"]
+        )
+
+
+def read_requests(head: Head) -> Iterator[tuple[tuple[str, str], RequestParts]]:
+    """What tells whether prompts changed: prompt and tier, and parts of their requests."""
+    with reading(head.path):
+        for prompt, tiers in head.document[_MERGING]["requests"].items():
+            for tier, found in tiers.items():
+                for parts in found:
+                    lines = tuple(map(sys.intern, parts["lines"]))
+                    yield (prompt, tier), RequestParts(lines, parts["schema"], parts["parameters"])
+
+
+def read_settings(head: Head, gate: GateMode | None) -> Settings:
+    """What the run was asked to do, with another gate if one is named."""
+    with reading(head.path):
+        said, lock = head.document["settings"], head.document[_MERGING]["lock"]
+        tiers = tuple(
+            _tier(entry["name"], entry["model"], said["tiers"][entry["name"]])
+            for entry in head.document["ladder"]
+        )
+        judge, embeddings = said["judge"], said["embeddings"]
+        return Settings(
+            ladder=Ladder(tiers, said["flagship"]),
+            comparison=said["comparison"],
+            samples=said["samples"],
+            max_samples=said["max_samples"],
+            flagship_calls=said["flagship_calls"],
+            margin=said["margin"],
+            confidence=said["confidence"],
+            record=said["record"],
+            max_cost=Decimal(said["max_cost_usd"]),
+            max_calls=said["max_calls"],
+            replaces=tuple(said["replaces"]),
+            ignore=tuple(IgnoreRule(**rule) for rule in said["ignore"]),
+            ignore_hosts=tuple(said["ignore_hosts"]),
+            prompts={name: _prompt_settings(each) for name, each in said["prompts"].items()},
+            control=said["control"],
+            wrappers=None if said["wrappers"] is None else tuple(said["wrappers"]),
+            by=said["by"],
+            locked={entry["prompt"]: _lock_entry(entry) for entry in lock["prompts"]},
+            reverts=tuple(map(_revert, lock["reverts"])),
+            gate=gate or head.document["gate"]["mode"],
+            strict_lock=said["strict_lock"],
+            max_age=said["max_age"],
+            judge=judge and Judge(**judge),
+            embeddings=embeddings and Embeddings(**embeddings),
+        )
+
+
+def _tier(name: str, model: str | None, said: Mapping[str, Any]) -> Tier:
+    return Tier(
+        name,
+        model,
+        base_url=said["base_url"],
+        params=said["params"],
+        drop_params=tuple(said["drop_params"]),
+        rename_params=said["rename_params"],
+    )
+
+
+def _prompt_settings(said: Mapping[str, Any]) -> PromptSettings:
+    tiers, limit = said.get("tiers"), said.get("max_cost_per_1000")
+    return PromptSettings(
+        **{
+            **said,
+            "tiers": None if tiers is None else tuple(tiers),
+            "max_cost_per_1000": _usd(limit),
+        }
+    )
+
+
+def _lock_entry(said: Mapping[str, Any]) -> LockEntry:
+    return LockEntry(
+        **{
+            **said,
+            "usd_per_1000": _usd(said["usd_per_1000"]),
+            "replaces_usd_per_1000": _usd(said["replaces_usd_per_1000"]),
+            "known_misses": {case: tuple(each) for case, each in said["known_misses"].items()},
+            "holds_for": Fingerprint(**said["holds_for"]),
+        }
+    )
+
+
+def _revert(said: Mapping[str, Any]) -> Revert:
+    return Revert(**{**said, "holds_for": Fingerprint(**said["holds_for"])})

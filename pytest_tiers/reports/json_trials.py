@@ -1,0 +1,211 @@
+"""Trials in the JSON report, each in a line of its own, and what many of them share."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pytest_tiers.call_sites import stack_of
+from pytest_tiers.findings import RunSummary
+from pytest_tiers.fingerprints import common_parts
+from pytest_tiers.records import Call, CallSite, NotRun, RequestParts, Tokens, Trial
+from pytest_tiers.reports.numbers import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What trials name by its number: the same few stacks and cassettes stand in all of them.
+
+    A cassette stands beside its test, where prompts join several. ``telling`` are the cases whose
+    answers a report may show. ``requests`` are what tells whether prompts changed, by prompt and
+    tier.
+    """
+
+    stacks: Mapping[tuple[CallSite, ...], int]
+    cassettes: Mapping[tuple[str, str | None], int]
+    telling: frozenset[tuple[str, str]]
+    requests: Mapping[str, Mapping[str, list[RequestParts]]]
+    root: Path | None
+
+    @classmethod
+    def of(cls, summary: RunSummary) -> Tables:
+        """Number what the trials of a run share."""
+        stacks: dict[tuple[CallSite, ...], int] = {}
+        cassettes: dict[tuple[str, str | None], int] = {}
+        asked: defaultdict[str, defaultdict[str, list[RequestParts]]]
+        asked = defaultdict(lambda: defaultdict(list))
+        for trial in summary.trials:
+            for call in trial.calls:
+                stacks.setdefault(stack_of(call), len(stacks))
+            if (cassette := cassette_of(trial)) is not None:
+                cassettes.setdefault(cassette, len(cassettes))
+            if trial.request_parts is not None:
+                asked[trial.prompt][trial.tier].append(trial.request_parts)
+        lock_file = summary.settings.lock_file
+        return cls(
+            stacks,
+            cassettes,
+            frozenset(_telling(summary)),
+            {
+                prompt: {tier: common_parts(parts) for tier, parts in tiers.items()}
+                for prompt, tiers in asked.items()
+            },
+            None if lock_file is None else lock_file.parent,
+        )
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The tables as they stand in the report; cassettes relative to the project."""
+        return {
+            "stacks": [[[site.label, site.key] for site in stack] for stack in self.stacks],
+            "cassettes": [
+                [self._in_project(Path(path)), function] for path, function in self.cassettes
+            ],
+            "requests": {
+                prompt: {tier: [asdict(each) for each in parts] for tier, parts in tiers.items()}
+                for prompt, tiers in self.requests.items()
+            },
+        }
+
+    def _in_project(self, path: Path) -> str:
+        inside = self.root is not None and path.is_relative_to(self.root)
+        return (path.relative_to(self.root) if inside and self.root else path).as_posix()
+
+
+def cassette_of(trial: Trial) -> tuple[str, str | None] | None:
+    """A trial's cassette, and its test where the case is named after that too."""
+    if trial.recording is None:
+        return None
+    path, case = trial.recording
+    return path, None if case == trial.case else trial.case.removesuffix(f"[{case}]")
+
+
+def _telling(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    """The cases that did not simply pass, or of which another shard may have the rest."""
+    trials: Counter[tuple[str, str]] = Counter()
+    tiers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    most: defaultdict[str, int] = defaultdict(int)
+    for trial in summary.trials:
+        case = (trial.prompt, trial.case)
+        if trial.outcome != "passed" or trial.output_match is False:
+            yield case
+        trials[case] += 1
+        tiers[case].add(trial.tier)
+        most[trial.prompt] = max(most[trial.prompt], trials[case])
+    if summary.settings.ladder.candidates:
+        for case, number in trials.items():
+            if number < most[case[0]] or len(tiers[case]) == 1:
+                yield case
+
+
+def trial_entry(trial: Trial, tables: Tables) -> dict[str, Any]:
+    """One trial. Its answer stands there only where a report may show it."""
+    tells = (trial.prompt, trial.case) in tables.telling
+    cassette = cassette_of(trial)
+    return {
+        "prompt": trial.prompt,
+        "case": trial.case,
+        "tier": trial.tier,
+        "sample": trial.sample,
+        "outcome": trial.outcome,
+        "reason": trial.reason,
+        "score": finite(trial.score),
+        "output_match": trial.output_match,
+        "agreement": finite(trial.agreement),
+        "output_difference": trial.output_difference,
+        "replayed": trial.replayed,
+        "calls": [_call(call, tables) for call in trial.calls],
+        "nodeid": trial.nodeid,
+        "must_pass": bool(trial.settings.get("must_pass")),
+        "expects_call": trial.expects_call,
+        "stale": trial.stale,
+        "budget": trial.budget,
+        "model_gone": trial.model_gone,
+        "controls": list(trial.controls),
+        "cassette": None if cassette is None else tables.cassettes[cassette],
+        "generation": trial.generation,
+        "compared": _compared(trial),
+        "answer": trial.answer if tells else None,
+        "question": trial.question if tells else None,
+    }
+
+
+def _compared(trial: Trial) -> dict[str, Any] | None:
+    """What the test handed to ``tier.compare``, and how; null where it handed over nothing.
+
+    ``options`` is null where only the trial's own process can compare, ``output`` too where JSON
+    cannot hold it.
+    """
+    if not trial.has_output:
+        return None
+    options = None if trial.compare_options is None else dict(trial.compare_options)
+    output, options = _exact(trial.output), _exact(options)
+    return {"by": trial.compared_by, "output": output, "options": options}
+
+
+def _exact(value: Any) -> Any:
+    """The value, or None where it is another one when it is read again."""
+    try:
+        again = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return None
+    return value if again == value else None
+
+
+def _call(call: Call, tables: Tables) -> dict[str, Any]:
+    return {
+        "model_asked": call.model_asked,
+        "model": call.model,
+        "answered_by": call.answered_by,
+        "endpoint": call.endpoint,
+        "status": call.status,
+        "stream": call.stream,
+        "tokens": None if call.tokens is None else tokens_entry(call.tokens),
+        "cost_usd": money_entry(call.cost_usd),
+        "seconds": finite(call.seconds),
+        "site": call.site,
+        "site_key": call.site_key,
+        "left_alone": call.left_alone,
+        "error": call.error,
+        "uncached_cost_usd": money_entry(call.uncached_cost_usd),
+        "recorded_at": call.recorded_at,
+        "replayed": call.replayed,
+        "stack": tables.stacks[stack_of(call)],
+    }
+
+
+def not_run_entries(not_run: Iterable[NotRun]) -> list[dict[str, Any]]:
+    """What sampling left out, by prompt, tier and reason."""
+    found: defaultdict[tuple[str, str, str, int], defaultdict[str, list[int]]]
+    found = defaultdict(lambda: defaultdict(list))
+    for one in not_run:
+        found[one.prompt, one.tier, one.why, one.samples][one.case].append(one.sample)
+    return [
+        {"prompt": prompt, "tier": tier, "why": why, "samples": samples, "cases": dict(cases)}
+        for (prompt, tier, why, samples), cases in found.items()
+    ]
+
+
+def tokens_entry(tokens: Tokens) -> dict[str, int]:
+    """Numbers of tokens."""
+    return {
+        "input": tokens.input,
+        "cached_input": tokens.cached_input,
+        "output": tokens.output,
+        "reasoning": tokens.reasoning,
+    }
+
+
+def money_entry(usd: Decimal | None) -> str | None:
+    """An exact amount in USD, or None where it is unknown."""
+    return None if usd is None else plain(usd)
+
+
+def finite(number: float | None) -> float | None:
+    """The number, or None for an infinite one or NaN, which JSON does not have."""
+    return number if number is not None and math.isfinite(number) else None
