@@ -54,7 +54,21 @@ def _parser() -> argparse.ArgumentParser:
     for command in (accept, revert):
         command.add_argument("--reason", required=True, help="why, for who reads tiers.lock")
     _add_merge(commands.add_parser("merge", help="one report from those of several shards"))
+    _add_compare(commands.add_parser("compare", help="what changed between two reports"))
     return parser
+
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument("old", metavar="OLD.json", type=Path, help="say, of the base branch")
+    compare.add_argument("new", metavar="NEW.json", type=Path, help="say, of the pull request")
+    compare.add_argument("-o", "--output", metavar="PATH.md", type=Path, help="not to the terminal")
+    compare.set_defaults(run=_compare)
+
+
+def _compare(asked: argparse.Namespace) -> Done:
+    from pytest_tiers.merging.command import compare_reports
+
+    return Done(compare_reports(asked.old, asked.new, asked.output))
 
 
 def _add_merge(merge: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``pytest-tiers merge``: reads shards, writes one report, says what the run would have said."""
+"""``pytest-tiers merge`` and ``compare``: read JSON reports, write others, say what is in them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_tiers.errors import ConfigurationError
+from pytest_tiers.merging.changes_markdown import markdown
+from pytest_tiers.merging.differences import compare
 from pytest_tiers.merging.shards import Merged, merge
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.reports.terminal import NARROWEST, summary_lines
 from pytest_tiers.reports.text import wrap
-from pytest_tiers.reports.writers import SUFFIXES, write
+from pytest_tiers.reports.writers import SUFFIXES, save, write
 from pytest_tiers.settings import GateMode
 
 
@@ -35,6 +37,20 @@ def merge_reports(
     for path in (output, *reports):
         write(merged.summary, path)
     return "\n".join(_lines(merged, output)), merged.summary.gate.passed
+
+
+def compare_reports(old: Path, new: Path, output: Path | None) -> str:
+    """What changed from one JSON report to another, as Markdown; what to print.
+
+    Raises ConfigurationError where a report cannot be read or ``output`` not be written.
+    """
+    found = markdown(compare(old, new))
+    if output is None:
+        return found.rstrip("\n")
+    if output.suffix != ".md":
+        raise ConfigurationError(f'-o: "{output}" must end in .md: this is Markdown.')
+    save([found.encode(errors="backslashreplace")], output, "-o")
+    return f"{output}: {found.partition(chr(10))[0].removeprefix('### ')}"
 
 
 def _lines(merged: Merged, output: Path) -> Iterator[str]:

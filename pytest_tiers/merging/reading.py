@@ -118,6 +118,12 @@ def read_trials(head: Head, settings: Mapping[str, Mapping[str, Any]]) -> Iterat
             yield maker.trial(plain)
 
 
+def plain_trials(head: Head) -> Iterator[Mapping[str, Any]]:
+    """The report's trials as they stand there, one at a time. Raises ConfigurationError."""
+    with reading(head.path), head.path.open(encoding="utf-8") as file:
+        yield from _trials(file)
+
+
 def _trials(file: TextIO) -> Iterator[dict[str, Any]]:
     for line in file:
         if line == _TRIALS:

@@ -11,10 +11,11 @@ from typing import Any
 
 from pytest_tiers.control_cases import chosen
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.extent import Extent, PromptExtent, reachable, together
+from pytest_tiers.extent import Extent, reachable, together
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.fingerprints import common_parts
 from pytest_tiers.gate import judge
+from pytest_tiers.merging.alike import shards_that_differ, shown
 from pytest_tiers.merging.reading import (
     Head,
     read_head,
@@ -35,9 +36,6 @@ _Key = tuple[str, str, str, int]
 #: What a trial says that depends on the selection, though the trial is the same: which texts were
 #: kept, addresses in messages, whether it was tried with other answers.
 _OF_THE_SELECTION = ("reason", "answer", "question", "output_difference", "nodeid", "recording")
-
-#: Settings that tell a shard from another, and are put together.
-_OWN_SETTINGS = frozenset({"selection", "commit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,71 +209,11 @@ def _check_alike(heads: Sequence[Head]) -> None:
     first = heads[0]
     for other in heads[1:]:
         with reading(other.path):
-            found = next(_differences(first, other), None)
+            found = next(shards_that_differ(first.document, other.document), None)
         if found is not None:
             what, one, another = found
             raise ConfigurationError(
                 f"{first.path} and {other.path} are no shards of one run: {what} is "
-                f"{_shown(one)} in the first and {_shown(another)} in the second. Run all shards "
+                f"{shown(one)} in the first and {shown(another)} in the second. Run all shards "
                 "on the same commit with the same options."
             )
-
-
-def _differences(one: Head, other: Head) -> Iterator[tuple[str, Any, Any]]:
-    """What must be the same in all shards, and is not: its name and both values."""
-    commits = (_commit(one), _commit(other))
-    if not _is_one_commit(*commits):
-        yield "commit", *commits
-    yield from _unlike("settings", *(_settings(head) for head in (one, other)))
-    yield from _unlike("ladder", *(_models(head) for head in (one, other)))
-    yield from _unlike("tiers.lock", *(_lock(head) for head in (one, other)))
-    theirs = (head.document["merging"]["extent"] for head in (one, other))
-    prompts = [extent["prompts"] if extent else {} for extent in theirs]
-    for name in sorted(prompts[0].keys() & prompts[1].keys()):
-        yield from _unlike(name, *(_own_settings(each[name]) for each in prompts))
-
-
-def _own_settings(prompt: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in prompt.items() if key in _PROMPT_KEYS}
-
-
-_PROMPT_KEYS = frozenset(PromptExtent((), (), (), 0.0).settings)
-
-
-def _settings(head: Head) -> dict[str, Any]:
-    settings = head.document["settings"]
-    return {key: value for key, value in settings.items() if key not in _OWN_SETTINGS}
-
-
-def _models(head: Head) -> dict[str, Any]:
-    return {
-        entry["name"]: {"model": entry["model"], "price": entry["price"]}
-        for entry in head.document["ladder"]
-    }
-
-
-def _lock(head: Head) -> dict[str, Any]:
-    lock = head.document["merging"]["lock"]
-    return {**{entry["prompt"]: entry for entry in lock["prompts"]}, "reverts": lock["reverts"]}
-
-
-def _is_one_commit(one: str | None, other: str | None) -> bool:
-    """Whether two hashes are of one commit; git shortens them as the clone's size allows."""
-    if one is None or other is None:
-        return one == other
-    return one.startswith(other) or other.startswith(one)
-
-
-def _unlike(name: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The innermost values that differ, each with its name."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in dict.fromkeys((*one, *other)):
-            yield from _unlike(f"{name}.{key}", one.get(key), other.get(key))
-    elif one != other:
-        yield name, one, other
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    return "not said" if value is None else str(value)

@@ -34,12 +34,12 @@ def parts(summary: RunSummary) -> Iterator[str]:
     """The document in pieces."""
     gate = summary.gate
     yield f"### {escaped(one_line_summary(summary).partition('; gate')[0])}\n\n"
-    yield from _list("Gate: failed", (gate_sentence(summary, each) for each in gate.failures))
-    yield from _list("Since tiers.lock", (*new_downgrades(summary), *lock_sentences(summary)))
+    yield from bullets("Gate: failed", (gate_sentence(summary, each) for each in gate.failures))
+    yield from bullets("Since tiers.lock", (*new_downgrades(summary), *lock_sentences(summary)))
     to_look_at = (warning_sentences, trouble_sentences, retiring_sentences)
-    yield from _list("To look at", (text for find in to_look_at for text in find(summary)))
+    yield from bullets("To look at", (text for find in to_look_at for text in find(summary)))
     yield from _table(summary)
-    yield from _list("What to change in the application", change_sentences(summary))
+    yield from bullets("What to change in the application", change_sentences(summary))
     if summary.settings.comparison and summary.settings.ladder.candidates:
         costs = (*cost_sentences(summary), *money_sentences(summary))
         why = (*reasons(summary), *ruled_out_sentences(summary))
@@ -57,7 +57,8 @@ def _ends(summary: RunSummary) -> Iterator[str | None]:
     yield power_sentence(summary)
 
 
-def _list(title: str, sentences: Iterable[str]) -> Iterator[str]:
+def bullets(title: str, sentences: Iterable[str]) -> Iterator[str]:
+    """A list under its title; nothing where there is no sentence."""
     lines = list(sentences)
     if lines:
         yield f"**{title}**\n\n"
@@ -85,11 +86,11 @@ def _table(summary: RunSummary) -> Iterator[str]:
     if not found:
         return
     locked = {prompt: entry.tier for prompt, entry in summary.locked.items()}
-    yield _row([*_cells(headings(summary.settings.ladder.flagship)), "locked"])
-    yield _row(["---", "--:", "---", "---", "---", "---", "---", "--:", "---"])
+    yield table_row([*_cells(headings(summary.settings.ladder.flagship)), "locked"])
+    yield table_row(["---", "--:", "---", "---", "---", "---", "---", "--:", "---"])
     for row in found[:_MOST_ROWS]:
         mark = "yes" if locked.get(row.prompt) == row.tier else ""
-        yield _row([*map(escaped, _cells(row)), mark])
+        yield table_row([*map(escaped, _cells(row)), mark])
     yield "\n"
     if len(found) > _MOST_ROWS:
         yield f"and {len(found) - _MOST_ROWS:,} more rows in the JSON or HTML report\n\n"
@@ -108,5 +109,6 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _row(cells: Iterable[str]) -> str:
+def table_row(cells: Iterable[str]) -> str:
+    """One line of a table; the cells are Markdown."""
     return f"| {' | '.join(cells)} |\n"
