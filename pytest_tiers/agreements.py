@@ -19,6 +19,13 @@ CONTRADICTS = "the judge contradicts itself when the order of the two outputs ch
 #: Outputs may be nested this deeply: JSON, pytest-xdist and DeepDiff recurse into them.
 DEEPEST = 100
 
+#: Lists up to this length are aligned, to tell what was inserted: for 2,000 labels DeepDiff takes
+#: minutes for that. Longer ones are compared element by element, with the same answer.
+_LONGEST_ALIGNED = 100
+
+#: Options that say themselves how lists are compared.
+_LIST_OPTIONS = {"ignore_order", "iterable_compare_func", "zip_ordered_iterables"}
+
 #: A difference is kept for reports up to this many characters.
 _LONGEST_DIFFERENCE = 2000
 
@@ -124,12 +131,22 @@ def _deeply(flagship: Any, candidate: Any, options: Mapping[str, Any]) -> Degree
         return Degree(1.0)
     from deepdiff import DeepDiff
 
+    if _longest_list(flagship) > _LONGEST_ALIGNED and _LIST_OPTIONS.isdisjoint(options):
+        options = {**options, "zip_ordered_iterables": True}
     try:
         # Builtins that came from JSON: no cycles, and nothing whose comparison has side effects.
         found = DeepDiff(flagship, candidate, **options)
     except Exception as error:  # options may hold the project's own functions
         return Degree(None, error=f"DeepDiff: {type(error).__name__}: {error}")
     return Degree(0.0, _shortened(found.pretty())) if found else Degree(1.0)
+
+
+def _longest_list(value: Any) -> int:
+    if isinstance(value, dict):
+        return max(map(_longest_list, value.values()), default=0)
+    if isinstance(value, list):
+        return max(len(value), *map(_longest_list, value), 0)
+    return 0
 
 
 def _parsed(whose: str, output: Any) -> Any:

@@ -74,6 +74,18 @@ class TestPlainly:
         found = plainly("deep", {"a": 1}, {"a": 2}, {"exclude_obj_callback": fails})
         assert (found.value, found.error) == (None, "DeepDiff: RuntimeError: my bug")
 
+    def test_only_short_lists_are_aligned(self) -> None:
+        """Aligning 2,000 labels takes DeepDiff minutes."""
+        short, labels = [1, 2, 3], [each % 3 for each in range(2000)]
+        found = plainly("deep", {"a": [short]}, {"a": [[0, *short]]}, {})
+        assert found.difference == "Item root['a'][0][0] added to iterable."
+        found = plainly("deep", {"a": [labels]}, {"a": [[0, *labels]]}, {})
+        assert str(found.difference).startswith("Item root['a'][0][2000] added")
+        exact = list(map(float, labels))
+        almost = [each + 0.001 for each in exact]
+        assert plainly("deep", exact, almost, {"significant_digits": 1}).value == 1.0
+        assert plainly("deep", labels, labels[::-1], {"ignore_order": True}).value == 1.0
+
     def test_a_difference_without_end_is_cut(self) -> None:
         found = plainly("deep", {"a": "x" * 10**6}, {"a": "y" * 10**6}, {})
         assert len(str(found.difference)) == 2001
