@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -52,12 +52,34 @@ class _Option:
         return f"{text}, {money(self.weight)} a month" if self.prompt.monthly_runs else text
 
 
-def next_steps(summary: RunSummary) -> list[str]:
-    """What to downgrade now, what to mend, what is closest to a decision, what pays most."""
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A downgrade that is proven and not locked yet; ``gain`` is what it saves, in words.
+
+    ``prompt`` is its short name.
+    """
+
+    prompt: str
+    tier: str
+    gain: str
+
+
+def moves(summary: RunSummary) -> list[Move]:
+    """What to downgrade now, the richest first."""
+    proven = _proven(summary, _options(summary))
+    return [Move(each.name, each.tier, each.gain_in_words()) for each in proven]
+
+
+def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:
+    """What to downgrade now, what to mend, what is closest to a decision, what pays most.
+
+    Without the sentence about the former where `moves` are shown beside.
+    """
     options = list(_options(summary))
+    downgrades = list(_downgrade(summary, options))
     steps = [
         *_mend_blind(summary),
-        *_downgrade(summary, options),
+        *downgrades,
         *_run_again(options),
         *_add_prices(options),
     ]
@@ -77,7 +99,8 @@ def next_steps(summary: RunSummary) -> list[str]:
             f"Most to gain: {richest.tier}: {more} {richest.name} "
             f"({richest.gain_in_words()}{_price_of_proof(richest)})."
         )
-    return steps[:_MOST_STEPS] or [_stay(summary)]
+    shown = steps[:_MOST_STEPS] or [_stay(summary)]
+    return [step for step in shown if with_moves or step not in downgrades]
 
 
 def _options(summary: RunSummary) -> Iterator[_Option]:
@@ -109,18 +132,21 @@ def _mend_blind(summary: RunSummary) -> Iterator[str]:
         )
 
 
-def _downgrade(summary: RunSummary, options: list[_Option]) -> Iterator[str]:
+def _proven(summary: RunSummary, options: Iterable[_Option]) -> list[_Option]:
     locked = {prompt: entry.tier for prompt, entry in summary.locked.items()}
     proven = [
         option
         for option in options
         if option.tier == option.prompt.recommended != locked.get(option.prompt.id)
     ]
-    if proven:
-        proven.sort(key=lambda option: option.weight, reverse=True)
-        moves = listed(f"{one.name} -> {one.tier} ({one.gain_in_words()})" for one in proven)
+    return sorted(proven, key=lambda option: option.weight, reverse=True)
+
+
+def _downgrade(summary: RunSummary, options: list[_Option]) -> Iterator[str]:
+    if proven := _proven(summary, options):
+        each = listed(f"{one.name} -> {one.tier} ({one.gain_in_words()})" for one in proven)
         selection = " (safe for this selection)" if summary.selection else ""
-        yield f"Downgrade now{selection}: {moves}."
+        yield f"Downgrade now{selection}: {each}."
 
 
 def _run_again(options: list[_Option]) -> Iterator[str]:

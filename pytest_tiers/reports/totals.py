@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Literal
 
-from pytest_tiers.findings import RunSummary
+from pytest_tiers.findings import RunSummary, Savings
 from pytest_tiers.records import Call, Outcome, Trial
 from pytest_tiers.reports.ends import gone_sentences
 from pytest_tiers.reports.numbers import amount, count, money, percent
@@ -44,11 +44,16 @@ def cost_sentences(summary: RunSummary) -> Iterator[str]:
         yield _per_month(summary, savings.flagship_usd_per_month)
 
 
+def proven_per_month(savings: Savings) -> Decimal | None:
+    """What the safe downgrades save in USD a month, where prompts say how often they run."""
+    today, then = savings.flagship_usd_per_month, savings.recommended_usd_per_month
+    return None if today is None or then is None else today - then
+
+
 def _per_month(summary: RunSummary, today: Decimal) -> str:
     savings = summary.savings
     text = f"At your monthly_runs: {money(today)} a month today"
-    if savings.recommended_usd_per_month is not None:
-        proven = today - savings.recommended_usd_per_month
+    if (proven := proven_per_month(savings)) is not None:
         text += f"; proven saving {money(proven)} a month"
     if savings.possible_usd_per_month is not None:
         text += f", possible {money(savings.possible_usd_per_month)}"

@@ -188,7 +188,8 @@ def test_the_top_says_what_the_json_report_says(open_page: Open, reports: Report
         "return [...document.querySelectorAll('.statements > div')].map(each => each.innerText)"
     )
     savings = reports.json["savings"]
-    assert f"{savings['share']:.0%} of the cost" in save
+    proven = float(savings["flagship_usd_per_month"]) - float(savings["recommended_usd_per_month"])
+    assert f"{savings['share']:.0%} of the cost, ${proven:.2f} a month" in save
     for key in ("flagship_usd_per_1000", "recommended_usd_per_1000", "flagship_usd_per_month"):
         assert f"${float(savings[key]):.2f}" in save
     assert f"{reports.json['settings']['confidence']:.0%} confidence" in sure
@@ -196,7 +197,10 @@ def test_the_top_says_what_the_json_report_says(open_page: Open, reports: Report
     assert f"{len(movable)} of {len(reports.json['prompts'])} prompts" in sure
     for prompt in movable:
         name = prompt["id"].rpartition("::")[2]
-        assert f"{name} -> {prompt['recommended']}" in do
+        saving = prompt["comparisons"][prompt["recommended"]]["saving"]
+        line = next(each for each in do.splitlines() if each.startswith(f"{name} → "))
+        assert line.startswith(f"{name} → {prompt['recommended']}")
+        assert f"saves {saving:.0%}, " in line
 
 
 def test_matrices_and_differing_cases_are_those_of_the_json_report(
@@ -236,12 +240,12 @@ def test_a_differing_case_shows_request_and_answers(open_page: Open, reports: Re
     )
     assert request.endswith("user:\nParcel TRK8842 for ORD-14093 is stuck in customs.")
     assert (full, nano) == ('{"order_id": "ORD-14093"}', '{"order_id": "TRK-8842"}')
-    marked = f"return [...document.querySelector(\"{section}\").querySelectorAll('del, ins')]"
-    assert page.run(f"{marked}.map(each => each.tagName + each.innerText)") == [
-        "DELORD",
-        "DEL14093",
-        "INSTRK",
-        "INS8842",
+    marked = f"return [...document.querySelector(\"{section}\").querySelectorAll('mark')]"
+    assert page.run(f"{marked}.map(each => each.innerText)") == [
+        "ORD",
+        "14093",
+        "TRK",
+        "8842",
     ]
 
 

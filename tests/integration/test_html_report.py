@@ -55,7 +55,7 @@ def test_a_differing_case_is_shown_with_its_request(
     assert "user:\nGreet bob, my key is <MY_SECRET_TOKEN>" in recorded
     assert "Greet ann" not in recorded
     assert "very-secret-key-123" not in recorded
-    assert "<ins><i>No</i></ins>" in recorded
+    assert "<mark><i>No</i></mark>" in recorded
     server.stop()
     project.runpytest_subprocess(*ARGS, *workers)
     replayed = page(project)
@@ -80,8 +80,8 @@ def test_a_differing_output_is_shown_with_its_request(
     project.runpytest(*ARGS)
     shown = page(project)
     assert "user:\nSay something." in shown
-    assert "<del>full</del>-model" in shown
-    assert "<ins>nano</ins>-model" in shown
+    assert "<mark>full</mark>-model" in shown
+    assert "<mark>nano</mark>-model" in shown
 
 
 def test_several_reports_in_one_run(project: pytest.Pytester) -> None:

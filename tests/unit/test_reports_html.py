@@ -103,7 +103,37 @@ def test_the_top_answers_three_questions() -> None:
         "often than full, on inputs like these. The other prompts: 1 worse, 4 undecided, "
         "1 without a verdict."
     )
-    assert do.rest.startswith("Downgrade now: ")
+    assert (do.answer, do.rest) == ("Move 2 of 8 prompts", "")
+    assert [(each.move.prompt, each.move.tier) for each in do.moves] == [
+        ("test_sentiment", "nano"),
+        ("test_route", "mini"),
+    ]
+    assert [each.anchor for each in do.moves] == [each.anchor for each in page.prompts[1::-1]]
+
+
+def test_a_saving_per_month_is_said_where_it_is_known() -> None:
+    savings = Savings(
+        flagship_usd_per_1000=Decimal(10),
+        recommended_usd_per_1000=Decimal(6),
+        share=0.4,
+        priced_prompts=1,
+        unpriced_prompts=0,
+        flagship_usd_per_month=Decimal(1000),
+        recommended_usd_per_month=Decimal(500),
+        possible_usd_per_month=None,
+    )
+    page = build_page(replace(run(prompt(ROUTE, safe())), savings=savings))
+    assert page.statements[0].answer == "40% of the cost, $500.00 a month"
+
+
+def test_of_many_downgrades_the_richest_stand_on_top() -> None:
+    found = [prompt(f"t.py::test_{n}", safe("mini"), recommended="mini") for n in range(7)]
+    page = build_page(run(*found, selection=True))
+    do = page.statements[2]
+    assert (do.answer, do.rest) == ("Move 7 of 7 prompts", "Safe for this selection.")
+    assert (len(do.moves), do.more_moves) == (5, "and 2 more prompts")
+    assert not any(step.startswith("Downgrade now") for step in page.steps)
+    assert '<a href="#prompts">and 2 more prompts</a>' in html(run(*found))
 
 
 def test_where_nothing_is_proven() -> None:
@@ -126,6 +156,8 @@ def test_words_are_those_of_the_terminal() -> None:
     terminal = " ".join(text.strip() for text, _ in summary_lines(summary, width=200, verbosity=0))
     page = build_page(summary)
     texts = [statement.rest for statement in (page.statements[0], page.statements[2])]
+    moves = [each.move for each in page.statements[2].moves]
+    texts += [f"{move.prompt} -> {move.tier} ({move.gain})" for move in moves]
     for text in (*texts, *page.steps, *page.trouble, *page.notes):
         assert text in terminal.replace("- ", "")
     for candidate in (each for found in page.prompts for each in found.candidates):

@@ -75,13 +75,13 @@ def test_a_panel_places_each_tier() -> None:
         "dot best",
         "dot today",
     ]
-    assert (number(nano, "cx"), number(mini, "cx"), number(full, "cx")) == (38, 167, 296)
+    assert (number(nano, "cx"), number(mini, "cx"), number(full, "cx")) == (50, 179, 308)
     assert number(mini, "cy") == number(full, "cy") == 40
     assert number(nano, "cy") == 107
     bounds = of_class(root, "bounds")[0]
     assert (number(bounds, "y1"), number(bounds, "y2")) == pytest.approx((93.6, 120.4))
     [line] = of_class(root, "frontier")
-    assert line.get("points") == "38.0,107.0 167.0,40.0"
+    assert line.get("points") == "50.0,107.0 179.0,40.0"
     assert [
         each.text for each in of_class(root, "axis") if "middle" in (each.get("class") or "")
     ] == [
@@ -91,6 +91,7 @@ def test_a_panel_places_each_tier() -> None:
         "$3.00",
         "$10.00",
     ]
+    assert [each.text for each in of_class(root, "name")] == ["USD per 1,000 runs", "cases passed"]
 
 
 def test_a_panel_says_in_words_what_it_shows() -> None:
@@ -114,7 +115,7 @@ def test_a_free_tier_stands_at_the_left_edge() -> None:
     one = three({"nano": "0", "full": "1"}, {"nano": 0.5, "full": 1.0})
     span = cost_range([one])
     assert span == pytest.approx((-0.15, 0.15))
-    assert number(of_class(drawn(CostPanel(one, span).draw()), "dot")[0], "cx") == 38
+    assert number(of_class(drawn(CostPanel(one, span).draw()), "dot")[0], "cx") == 50
 
 
 def test_labels_of_near_costs_stand_in_two_lines() -> None:

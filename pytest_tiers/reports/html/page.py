@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
 from pytest_tiers.records import Trial
-from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.advice import moves, next_steps
 from pytest_tiers.reports.changes import change_sentences
 from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.flakiness import flakiness_sentences, own_disagreement
@@ -27,6 +27,7 @@ from pytest_tiers.reports.html.view import (
     Candidate,
     Group,
     Latency,
+    LinkedMove,
     Number,
     Page,
     Prompt,
@@ -53,6 +54,7 @@ from pytest_tiers.reports.totals import (
     cost_sentences,
     everyday_sentence,
     money_sentences,
+    proven_per_month,
     sites_sentence,
     trouble_sentences,
 )
@@ -68,21 +70,32 @@ _TITLES: Mapping[str, str] = {
 }
 
 
+#: So many downgrades stand on top; the table has them all.
+_MOST_MOVES = 5
+
+
 def build_page(summary: RunSummary) -> Page:
     """The page of a run."""
     settings = summary.settings
     is_comparison = settings.comparison and bool(settings.ladder.candidates)
-    steps = next_steps(summary) if is_comparison and summary.prompts else []
+    groups = tuple(_groups(summary))
+    if is_comparison:
+        what_next, steps = _what_next(summary, groups)
+        statements = [_saving(summary), _confidence(summary), what_next]
+    else:
+        statements, steps = list(_everyday(summary)), []
+    longest = _longest_seconds(summary)
     return Page(
         created=summary.created,
         headings=headings(settings.ladder.flagship, scored=has_scores(summary)),
         confidence=exact_percent(settings.confidence),
         is_comparison=is_comparison,
-        statements=tuple(_statements(summary, steps) if is_comparison else _everyday(summary)),
-        steps=tuple(steps[1:]),
-        groups=tuple(_groups(summary)),
+        statements=tuple(statements),
+        steps=tuple(steps),
+        groups=groups,
         suite=tuple(suite_sentences(summary)),
-        latencies=tuple(_latencies(summary)),
+        latencies=tuple(_latencies(summary, longest)),
+        longest=seconds(longest),
         changes=tuple(change_sentences(summary)),
         trouble=tuple(trouble_sentences(summary)),
         notes=tuple(_notes(summary)),
@@ -96,13 +109,31 @@ def _everyday(summary: RunSummary) -> Iterator[Statement]:
     yield Statement("What ran", "", everyday_sentence(summary))
 
 
-def _statements(summary: RunSummary, steps: list[str]) -> Iterator[Statement]:
-    """What can be saved, how sure that is, and what to do next."""
-    share = summary.savings.share
-    saved = f"{percent(share)} of the cost" if share else "Nothing proven yet"
-    yield Statement("What you can save", saved, " ".join(cost_sentences(summary)))
-    yield _confidence(summary)
-    yield Statement("What to do next", "", steps[0] if steps else "Run tests that call a model.")
+def _saving(summary: RunSummary) -> Statement:
+    savings = summary.savings
+    saved = f"{percent(savings.share)} of the cost" if savings.share else "Nothing proven yet"
+    if savings.share and (monthly := proven_per_month(savings)):
+        saved += f", {money(monthly)} a month"
+    return Statement("What you can save", saved, " ".join(cost_sentences(summary)))
+
+
+def _what_next(summary: RunSummary, groups: Iterable[Group]) -> tuple[Statement, list[str]]:
+    """What to do next, and further steps."""
+    question = "What to do next"
+    found = moves(summary)
+    if not found:
+        steps = next_steps(summary) if summary.prompts else ["Run tests that call a model."]
+        return Statement(question, "", steps[0]), steps[1:]
+    anchors = {prompt.name: prompt.anchor for group in groups for prompt in group.prompts}
+    more = len(found) - _MOST_MOVES
+    statement = Statement(
+        question,
+        f"Move {len(found):,} of {count(len(summary.prompts), 'prompt')}",
+        "Safe for this selection." if summary.selection else "",
+        tuple(LinkedMove(anchors[each.prompt], each) for each in found[:_MOST_MOVES]),
+        f"and {count(more, 'more prompt')}" if more > 0 else "",
+    )
+    return statement, next_steps(summary, with_moves=False)
 
 
 def _confidence(summary: RunSummary) -> Statement:
@@ -274,12 +305,16 @@ def _seconds(known: float | None) -> Number:
     return Number(seconds(known), _exact(known))
 
 
-def _latencies(summary: RunSummary) -> Iterator[Latency]:
-    longest = max((entry.seconds_p95 or 0.0 for entry in summary.ladder), default=0.0)
+def _longest_seconds(summary: RunSummary) -> float:
+    """The largest number that the plot of latencies shows."""
+    tails = [entry.seconds_p95 or 0.0 for entry in summary.ladder]
     medians = [
         stats.seconds_p50 or 0.0 for prompt in summary.prompts for stats in prompt.tiers.values()
     ]
-    longest = max([longest, *medians])
+    return max([*tails, *medians], default=0.0)
+
+
+def _latencies(summary: RunSummary, longest: float) -> Iterator[Latency]:
     for entry in summary.ladder:
         yield Latency(
             tier=entry.name,

@@ -23,9 +23,9 @@ from pytest_tiers.reports.text import cut, one_line
 from pytest_tiers.verdicts import Comparison
 
 _BAR_WIDTH, _BAR_HEIGHT = 160, 16
-_PANEL_WIDTH, _PANEL_HEIGHT = 320, 200
+_PANEL_WIDTH, _PANEL_HEIGHT = 332, 214
 #: Room for the labels around a panel: left, right, top, bottom.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 24, 40, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 24, 40, 40
 _LONGEST_LABEL = 12
 #: A character of a label takes about so many pixels, a line so many.
 _CHARACTER, _LINE = 7, 14
@@ -45,6 +45,8 @@ def evidence_bar(comparison: Comparison) -> Markup | None:
         f"Drops of more than {points_at_most(bound)} are ruled out; "
         f"the margin is {exact_points(comparison.margin)}.",
         class_="bar",
+        # Narrow screens and paper press it together; it keeps its height.
+        preserveAspectRatio="none",
     )
 
     def at(share: float) -> float:
@@ -74,6 +76,7 @@ def latency_bar(
         _BAR_HEIGHT,
         f"Half of the calls took at most {seconds(p50)}, 95% at most {seconds(p95)}.",
         class_="bar",
+        preserveAspectRatio="none",
     )
 
     def at(value: float) -> float:
@@ -192,6 +195,12 @@ class CostPanel:
             x = self._x_of(log)
             drawing.add("line", class_="grid", x1=x, y1=_TOP, x2=x, y2=bottom)
             drawing.text("text", money(usd), class_="axis middle", x=x, y=bottom + 16)
+        across, up = (_LEFT + _PANEL_WIDTH - _RIGHT) / 2, (_TOP + bottom) / 2
+        drawing.text("text", "USD per 1,000 runs", class_="name middle", x=across, y=bottom + 32)
+        # Turned, what was up is left.
+        drawing.text(
+            "text", "cases passed", class_="name middle", transform="rotate(-90)", x=-up, y=10
+        )
 
     def _choice(self, choice: Choice, row: int) -> None:
         drawing, x, y = self._drawing, self._x(choice), self._y(choice.rate.estimate)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from pytest_tiers.reports.advice import Move
 from pytest_tiers.reports.html.cases import Case, MatrixRow
 from pytest_tiers.reports.table import Row
 
@@ -19,12 +20,25 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedMove:
+    """A prompt to downgrade now, with the anchor of its section."""
+
+    anchor: str
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
-    """One of the lines on top: what it answers, the answer in a word, and the rest of it."""
+    """One of the lines on top: what it answers, the answer in a word, and the rest of it.
+
+    ``more_moves`` are not listed in ``moves``.
+    """
 
     question: str
     answer: str
     rest: str
+    moves: tuple[LinkedMove, ...] = ()
+    more_moves: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that the page shows."""
+    """All that the page shows; ``longest`` is where the scale of the latencies ends."""
 
     created: str
     headings: Row
@@ -124,6 +138,7 @@ class Page:
     groups: tuple[Group, ...]
     suite: tuple[str, ...]
     latencies: tuple[Latency, ...]
+    longest: str
     changes: tuple[str, ...]
     trouble: tuple[str, ...]
     notes: tuple[str, ...]
