@@ -410,7 +410,8 @@ class RunSummary:
     ``app/triage.py:3 route (gpt-5.4)``, ``tests/judge.py:12 grade (as_is: gpt-5.4)``.
     ``spent_usd`` and ``replayed_usd`` include calls that were left alone. ``rest_usd`` is what
     the trials that the cost or call limit kept out would cost, None where that is unknown;
-    ``other_models`` says where an answer names another model than the one asked; ``unused`` are
+    ``other_models`` says where an answer names another model than the one asked, ``drift`` where
+    several snapshots of one model answered; ``unused`` are
     the recordings that ``unused_recordings`` counts. ``locked`` is what tiers.lock says after
     the run, by prompt, and ``lock_changes`` what the run changed there, or could not; ``gate``
     what fails the run for it; ``suite`` is what all prompts together say of a candidate, where it
@@ -437,6 +438,7 @@ class RunSummary:
     trials: tuple[Trial, ...]
     rest_usd: Decimal | None = Decimal(0)
     other_models: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
     unused: tuple[UnusedCase, ...] = ()
     suite: dict[str, SuiteFinding] = field(default_factory=dict)
     by_site: BySite | None = None

@@ -157,6 +157,7 @@ def summarise(
         trials=ordered,
         rest_usd=_rest_usd(ordered),
         other_models=_other_models(ordered),
+        drift=_drift(ordered),
         suite=suite,
         gone=tuple(gone_models(ordered)),
         retiring=tuple(retirements(settings, created[:10])),
@@ -506,6 +507,20 @@ def _other_models(trials: Iterable[Trial]) -> tuple[str, ...]:
         if is_another(call.model, call.answered_by)
     }
     return tuple(sorted(found))
+
+
+def _drift(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """Which snapshots of one model answered, and how often, by tier; where there are several."""
+    found: dict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
+    for trial in trials:
+        for call in trial.tier_calls:
+            if call.answered_by and not is_another(call.model, call.answered_by):
+                found[trial.tier, call.model][call.answered_by] += 1
+    return tuple(
+        f"{tier}: " + ", ".join(f'"{name}" ({calls})' for name, calls in sorted(answered.items()))
+        for (tier, _), answered in found.items()
+        if len(answered) > 1
+    )
 
 
 def _rewritten(trials: Iterable[Trial]) -> tuple[str, ...]:

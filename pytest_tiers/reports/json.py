@@ -72,6 +72,7 @@ def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
         "rewritten": list(summary.rewritten),
         "left_alone": list(summary.left_alone),
         "other_models": list(summary.other_models),
+        "drift": list(summary.drift),
         "gate": _gate(summary),
         "models_gone": [{**asdict(each), "prompts": list(each.prompts)} for each in summary.gone],
         "retiring": [{**asdict(each), "locked": list(each.locked)} for each in summary.retiring],

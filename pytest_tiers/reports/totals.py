@@ -158,6 +158,11 @@ def trouble_sentences(summary: RunSummary) -> Iterator[str]:
     yield from _over_budget(summary)
     for other in summary.other_models:
         yield f"Another model answered: {one_line(other)}. Its verdicts speak of that model."
+    for versions in summary.drift:
+        yield (
+            f"Several versions of a model answered (calls): {one_line(versions)}. Verdicts count "
+            "them as one; --tiers-record=all asks today's version again."
+        )
     if summary.stale_trials:
         yield (
             f"{count(summary.stale_trials, 'trial')} stale: the prompt, the model or the schema "

@@ -382,6 +382,7 @@ def hostile() -> RunSummary:
         trials=tuple(trials),
         rewritten=(HOSTILE[1],),
         other_models=(HOSTILE[0],),
+        drift=(HOSTILE[0],),
         stale_trials=1,
     )
 

@@ -472,12 +472,14 @@ def test_trouble_comes_with_a_remedy() -> None:
         settings=settings,
         rest_usd=Decimal("0.0123"),
         other_models=('mini: asked for "gpt-5.4-mini", answered by "other"',),
+        drift=('nano: "gpt-5.4-nano-2026-03-17" (9), "gpt-5.4-nano-2026-06-01" (1)',),
     )
     shown = " ".join(text(summary).split())
     assert "- 1 trial on mini ended in an error - An error says nothing about the model" in shown
     assert "- 1 trial on mini made no call of their own, first: no call" in shown
     assert "let each test make its own call." in shown
     assert 'asked for "gpt-5.4-mini", answered by "other".' in shown
+    assert '(calls): nano: "gpt-5.4-nano-2026-03-17" (9), "gpt-5.4-nano-2026-06-01" (1).' in shown
     assert (
         "The limit of $1.00 (--tiers-max-cost) or 50 calls (--tiers-max-calls) was reached: "
         "1 trial not run, 3 complete and kept. The rest would cost about $0.0123: run the same "

@@ -506,3 +506,17 @@ def test_an_answer_of_another_model_is_told(
     found = run([trial("p", "c", "nano", calls=(call(model=asked, answered_by=answered),))])
     said = (f'nano: asked for "{asked}", answered by "{answered}"',) if is_told else ()
     assert found.other_models == said
+
+
+def test_several_snapshots_of_a_model_are_told_with_their_calls() -> None:
+    new, old = (
+        call(model="gpt-5.4-nano", answered_by=f"gpt-5.4-nano-2026-{month}")
+        for month in ("06", "03")
+    )
+    other = call(model="gpt-5.4-nano", answered_by="gpt-5.4-mini")
+    trials = [
+        trial("p", "a", "nano", calls=(new, old, other)),
+        trial("p", "b", "nano", calls=(new,)),
+        trial("p", "b", "full", calls=(old,)),
+    ]
+    assert run(trials).drift == ('nano: "gpt-5.4-nano-2026-03" (1), "gpt-5.4-nano-2026-06" (2)',)
