@@ -10,7 +10,7 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -54,7 +54,7 @@ class CallObserver(Protocol):
         """Whether the call goes out now; False: ask again soon. Raises CallRefused."""
         raise NotImplementedError
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self, content_type: str | None, body: bytes) -> Mapping[str, Any]:
         """What to note of this call beside request and answer."""
         raise NotImplementedError
 
@@ -317,11 +317,9 @@ class Tape:
         tiers = "" if compared == "current" else f" --tiers={compared}"
         return f'pytest "{self.label.function}"{tiers} --tiers-record={mode}'
 
-    def as_recorded(
-        self, request: SentRequest, response: Mapping[str, Any], about: Mapping[str, Any]
-    ) -> RecordedCall:
-        """The call as it may be written."""
-        return recorded_call(request, response, about, self._scrubber)
+    def as_recorded(self, request: SentRequest, response: Mapping[str, Any]) -> RecordedCall:
+        """The call as it may be written; nothing is noted of it yet."""
+        return recorded_call(request, response, {}, self._scrubber)
 
     def save(self, position: int, call: RecordedCall) -> None:
         """Journal an answer. Raises AnswerNotSaved where the disk does not take it."""
@@ -503,8 +501,9 @@ class Exchange:
         """An answer arrived: keep it, then tell. Raises AnswerNotSaved."""
         seconds = round(time.perf_counter() - self._started, 3)
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        about = {**self._observer.about(), "recorded_at": at, "seconds": seconds}
-        call = self._tape.as_recorded(self._request, response, about)
+        call = self._tape.as_recorded(self._request, response)
+        about = self._observer.about(call.content_type, call.body)
+        call = replace(call, about={**about, "recorded_at": at, "seconds": seconds})
         self._is_settled = True
         status = int(response["status"]["code"])
         kept = self._observer.keeps(status, call.content_type, call.body)

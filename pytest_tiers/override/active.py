@@ -206,7 +206,7 @@ class OtherCall:
         """It may always go out."""
         return True
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self, content_type: str | None, body: bytes) -> Mapping[str, Any]:
         """There is nothing to note."""
         return {}
 
@@ -260,9 +260,9 @@ class ModelCall:
         except CallRefused as refusal:
             raise self._trial.refuse(refusal) from None
 
-    def about(self) -> Mapping[str, Any]:
-        """The models, which the rewritten request does not tell."""
-        return self._charge.about
+    def about(self, content_type: str | None, body: bytes) -> Mapping[str, Any]:
+        """The models: the one asked for, the one sent, and the one that answered."""
+        return self._charge.about(content_type, body)
 
     def keeps(self, status: int, content_type: str | None, body: bytes) -> bool:
         """Keep what says something about the model, not what a retry or a repair may mend."""

@@ -106,10 +106,11 @@ class Charge:
         is_own = self.call.endpoint == "embeddings" and self.call.model == self._tier.model
         return self._tier if self.is_tiers or is_own else Tier("", None)
 
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """What to note of the call that the rewritten request does not tell."""
-        return {"model_asked": self.call.model_asked, "model": self.call.model}
+    def about(self, content_type: str | None, body: bytes) -> Mapping[str, Any]:
+        """What to note of the call: the model asked for, the one sent, the one that answered."""
+        named = read_answer(self.call.endpoint, body, content_type).model
+        answered_by = {} if named is None else {"answered_by": named}
+        return {"model_asked": self.call.model_asked, "model": self.call.model, **answered_by}
 
     def is_worth_keeping(self, status: int, content_type: str | None, body: bytes) -> bool:
         """Whether an answer says something about the model, not what a retry may mend."""

@@ -188,9 +188,9 @@ class _AheadCall:
         """Whether it may go out now. Raises CallRefused where it must not."""
         return self.charge.starts()
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self, content_type: str | None, body: bytes) -> Mapping[str, Any]:
         """The models."""
-        return self.charge.about
+        return self.charge.about(content_type, body)
 
     def keeps(self, status: int, content_type: str | None, body: bytes) -> bool:
         """Keep what says something about the model."""

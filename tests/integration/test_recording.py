@@ -300,13 +300,16 @@ def test_one_cassette_for_each_function_and_tier_and_nothing_else(
 
 
 def test_a_cassette_can_be_read_in_a_review(project: pytest.Pytester, server: OpenAIServer) -> None:
-    server.answer = lambda _: Reply("你好 😀", gzip=True)
+    server.answer = lambda _: Reply("你好 😀", gzip=True, model="nano-model-2026-03-17")
     run_one(project, *NANO, app=ONE_CALL.format(prompt="'早上好'")).assert_outcomes(passed=1)
     text = cassette(project).read_text()
     assert '          "content": "早上好"\n' in text
     assert '            "content": "你好 😀",\n' in text
     assert "gzip" not in text
     assert "binary" not in text
+    models = ("model_asked: gpt-5.4", "model: nano-model", "answered_by: nano-model-2026-03-17")
+    metadata = text[text.index("\nmetadata:") :]
+    assert "\n      ".join([f"    - {models[0]}", *models[1:], "recorded_at: '20"]) in metadata
     run_one(project, *OFFLINE).assert_outcomes(passed=1)
 
 

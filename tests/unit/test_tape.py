@@ -34,7 +34,7 @@ class Observer:
         self.told.append("sending")
         return True
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self, *_: object) -> Mapping[str, Any]:
         return {"model": "m"}
 
     def keeps(self, status: int, *_: object) -> bool:
