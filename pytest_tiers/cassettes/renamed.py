@@ -102,9 +102,10 @@ class RenamedCases:
 def rename(cassette: Cassette, old: str, new: str) -> bool:
     """Give a case's recordings its new name, where it has none of its own; whether any was."""
     changed = False
+    own = {*cassette.recordings, *cassette.unfinished}
     for trials in (cassette.recordings, cassette.unfinished):
         for case, sample in list(trials):
-            if case == old and (new, sample) not in cassette.recordings:
+            if case == old and (new, sample) not in own:
                 trials[new, sample] = trials.pop((case, sample))
                 changed = True
     return changed

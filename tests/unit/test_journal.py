@@ -263,6 +263,21 @@ def test_a_new_name_does_not_undo_what_another_run_folded_meanwhile(file: Casset
     assert sorted(format.load(full.path).recordings) == [("new", 1), ("other", 1)]
 
 
+def test_a_new_name_takes_no_answer_that_stands_under_it(file: CassetteFile) -> None:
+    full = CassetteFile(file.root, file.path.with_name("test_it[full].yaml"))
+    run(full, called(0, "q", "A"), attempt="a", case="old", tier="full")
+    run(full, called(0, "r", "B"), attempt="b", case="new", tier="full")
+    run(file, called(0, "q", "C"), DONE, attempt="c", case="old")
+    folded(file)
+    run(file, {"renamed_from": "old"}, attempt="d", case="new")
+    assert answers(folded(file).recordings["new", 1]) == ["C"]
+    unfinished = format.load(full.path).unfinished
+    assert {case: answers(trial) for (case, _), trial in unfinished.items()} == {
+        "old": ["A"],
+        "new": ["B"],
+    }
+
+
 def test_paid_answers_that_a_later_interrupted_attempt_did_not_reach_are_kept(
     file: CassetteFile,
 ) -> None:
