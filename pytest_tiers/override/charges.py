@@ -35,6 +35,8 @@ class Till:
         self.budget, self.gates = budget, gates
         #: Set when the session ends: what is not under way by then stays undone.
         self.is_closing = threading.Event()
+        #: Whether a call has waited to the end for others to cost less: once is enough.
+        self.has_waited_in_vain = False
         #: What to raise where a tier must not be called again.
         self.stopped: dict[str, TierStopped] = {}
         self._largest_use: dict[tuple[str, str], Tokens] = {}
@@ -170,8 +172,10 @@ class Charge:
         except BudgetReached as refusal:
             now = time.monotonic()
             self._waits_since = self._waits_since or now
-            if refusal.may_fit_later and now - self._waits_since < _LONGEST_WAIT:
-                return False
+            if refusal.may_fit_later and not self._till.has_waited_in_vain:
+                if now - self._waits_since < _LONGEST_WAIT:
+                    return False
+                self._till.has_waited_in_vain = True
             raise
         self._reservation = key
         return True

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from pytest_tiers.budget import Budget
+from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.errors import BudgetReached
+from pytest_tiers.override import charges
 from pytest_tiers.override.charges import Till
+from pytest_tiers.override.fan_out import charge_of
 from pytest_tiers.override.gates import LONGEST_PAUSE, Gates, retry_after
+from pytest_tiers.tiers import Price, Tier
 
 URL = "https://api.example.com/v1/chat/completions"
 OTHER = "https://other.example.com/v1/chat/completions"
@@ -47,6 +52,22 @@ def test_a_rest_keeps_no_place(workers: tuple[Till, Till]) -> None:
         pass
     assert other.try_enter(URL)
     assert not other.try_enter(URL)
+
+
+def test_what_a_killed_worker_set_aside_is_waited_for_only_once(
+    workers: tuple[Till, Till], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charges, "_LONGEST_WAIT", 0.02)
+    killed, till = workers
+    killed.budget.reserve("never settled", Decimal("0.999"))
+    tier = Tier("nano", "m", price=Price(Decimal(0), Decimal(100)))
+    asked = SentRequest("POST", URL, {}, b'{"model": "m", "messages": [], "max_tokens": 100}')
+    first, second = (charge_of(till, tier, "prompt", asked) for _ in range(2))
+    assert not first.starts()
+    with pytest.raises(BudgetReached):
+        list(iter(first.starts, True))  # asks again as long as it is to wait
+    with pytest.raises(BudgetReached):
+        second.starts()
 
 
 def test_a_shorter_rest_does_not_end_a_longer_one(workers: tuple[Till, Till]) -> None:
