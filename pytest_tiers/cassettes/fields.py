@@ -21,7 +21,7 @@ _SECRET_NAME = re.compile(
 )
 
 #: In URLs these are secrets, too.
-_SECRET_IN_URL = re.compile(r"passw|secret|credential|signature$|^(auth|code|key|sig|token)$")
+_SECRET_IN_URL = re.compile(r"passw|secret|credential|signature$|^(auth|key|sig|token)$")
 
 #: Words that may be any word's piece in a text for a model, and a key elsewhere.
 _LOOKS_LIKE_A_KEY = re.compile(rb"(?=[^\s]*\d)[^\s]{16,}")
@@ -82,13 +82,17 @@ def hide_secret_query(url: str) -> str:
 
 def _hide_in_query(query: str) -> str:
     fields = parse_qsl(query, keep_blank_values=True)
-    if not any(_is_secret_in_url(name) for name, _ in fields):
+    if not any(_is_secret_in_url(*field) for field in fields):
         return query
-    hidden = [(name, f"<{name}>" if _is_secret_in_url(name) else value) for name, value in fields]
+    hidden = [
+        (name, f"<{name}>" if _is_secret_in_url(name, value) else value) for name, value in fields
+    ]
     return urlencode(hidden, safe="<>")
 
 
-def _is_secret_in_url(name: str) -> bool:
+def _is_secret_in_url(name: str, value: str) -> bool:
+    if name.lower() == "code":  # an authorization code, or a country's
+        return _LOOKS_LIKE_A_KEY.fullmatch(value.encode("utf-8", "replace")) is not None
     return is_secret_name(name) or _SECRET_IN_URL.search(_snake_case(name)) is not None
 
 

@@ -15,7 +15,10 @@ from pytest_tiers.cassettes.fields import hide_secret_fields, hide_secret_query
 #: organization, project), or change from call to call.
 KEPT_HEADERS = frozenset({"content-type", "content-encoding", "location", "retry-after"})
 
-_SECRET_VARIABLE = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+_SECRET_VARIABLE = re.compile(
+    r"key|token|secret|passw|passphrase|credential|(^|_)(auth|creds|jwt|pass|pat)$|_pwd$",
+    re.IGNORECASE,
+)
 _SHORTEST = 12
 
 #: Text that is written the same in JSON and in a URL.

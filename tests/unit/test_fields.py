@@ -181,7 +181,9 @@ def test_fields_of_a_multipart_body_are_hidden_and_files_stay() -> None:
     ("url", "clean"),
     [
         ("https://me:pass@host/?q=1#top", "https://host/?q=1#top"),
-        ("https://host/?token=a&code=b&q=%20", "https://host/?token=<token>&code=<code>&q=+"),
+        ("https://host/?token=a&code=4/0AX4XfWhDeJXq2Zk&q=%20",
+         "https://host/?token=<token>&code=<code>&q=+"),
+        ("https://host/?code=NZ&q=%20", "https://host/?code=NZ&q=%20"),
         ("https://app/cb#access_token=a&state=b", "https://app/cb#access_token=<access_token>&state=b"),
         ("HTTPS://Host/?q=a%20b", "HTTPS://Host/?q=a%20b"),
         ("http://[no url", "http://[no url"),

@@ -37,6 +37,18 @@ def test_short_values_and_ordinary_variables_stay(scrubber: Scrubber) -> None:
     assert scrubber.text("eleven-char in Wellington-NZ") == "eleven-char in Wellington-NZ"
 
 
+@pytest.mark.parametrize("name", ["GITHUB_PAT", "DB_PASS", "db_pwd", "NPM_AUTH", "SSH_PASSPHRASE"])
+def test_many_names_look_like_a_keys(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "Wellington-NZ-1")
+    assert Scrubber().text("to Wellington-NZ-1") == f"to <{name}>"
+
+
+@pytest.mark.parametrize("name", ["OLDPWD", "SSH_AUTH_SOCK", "COMPASS", "INFOPATH"])
+def test_places_are_no_keys(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "/home/wellington")
+    assert Scrubber().text("/home/wellington") == "/home/wellington"
+
+
 def test_a_key_that_begins_with_another_is_replaced_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
