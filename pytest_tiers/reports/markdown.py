@@ -26,8 +26,11 @@ _MOST_ROWS = 150
 #: Lines of each list.
 _MOST_LINES = 40
 
-#: What Markdown or a forge would act on: emphasis, links, tables, mentions.
-_ACTIVE = re.compile(r"[\\`*_\[\]|~#@]")
+#: What Markdown or a forge would act on: emphasis, links, tables; mentions, issues, addresses.
+_ACTIVE = re.compile(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+#: These are looked for in what Markdown has made of the text, where an entity is the character:
+#: a mention would notify its person (openjdk/skara#1548). A comment behind the character hides it.
+_FOUND_LATER = ("@", "#", ":", ".")
 
 
 def parts(summary: RunSummary) -> Iterator[str]:
@@ -49,7 +52,13 @@ def parts(summary: RunSummary) -> Iterator[str]:
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is."""
     shown = html.escape(text, quote=False)
-    return _ACTIVE.sub(lambda found: f"&#{ord(found.group())};", shown)
+    return _ACTIVE.sub(_inactive, shown)
+
+
+def _inactive(found: re.Match[str]) -> str:
+    character = found.group()
+    hidden = "<!-- -->" if character in _FOUND_LATER else ""
+    return f"&#{ord(character)};{hidden}"
 
 
 def _ends(summary: RunSummary) -> Iterator[str | None]:

@@ -18,6 +18,7 @@ Report = Callable[[], dict[str, Any]]
 #: What a hostile model may say, by the word that asks for it.
 HOSTILE = {
     "markup": "<script>alert(1)</script><img src=x onerror=alert(1)></td></table>",
+    "markdown": "@octocat #1 | `code` | [x](javascript:alert(1)) https://x.test",
     "cdata": "]]> &amp; <![CDATA[ <!-- -->",
     "ansi": "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J",
     "long": "x" * 1_000_000,
@@ -28,6 +29,7 @@ HOSTILE = {
 
 #: How the hostile part of each must look where text is shown.
 SHOWN = {
+    "markdown": "@octocat #1 | `code` | [x](javascript:alert(1)) https://x.test",
     "markup": "<script>alert(1)</script>",
     "cdata": "]]> &amp; <![CDATA[",
     "ansi": r"\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J",
@@ -57,6 +59,7 @@ ARGS = (
     "--tiers=nano,full",
     "--tiers-report=out.json",
     "--tiers-report=out.html",
+    "--tiers-report=out.md",
     "--junitxml=out.xml",
     "-v",
     "-rA",
@@ -116,8 +119,15 @@ def test_hostile_answers_appear_as_text(
     assert all(shown in " ".join(summary.split()) for shown in SHOWN.values())
     assert all(len(line) <= 80 for line in summary.splitlines() if line.startswith("  "))
 
+    markdown = Path(project.path, "out.md").read_text(encoding="utf-8")
+    assert not RAW.search(markdown)
+    assert not re.search(r"<(script|img|/td)|@\w|#\d+(?![\d;])|\[x|://", markdown)
+    assert len(markdown) < 65_536
+
     suite = ET.parse(project.path / "out.xml").getroot()[0]
     assert len(suite.findall("testcase")) == 4 * len(HOSTILE)
+    messages = "".join(each.get("message", "") for each in suite.iter("skipped"))
+    assert all(SHOWN[word] in messages for word in ("markup", "markdown", "cdata"))
 
     server.stop()
     replayed = run(*ARGS, *workers)

@@ -31,7 +31,14 @@ def test_hostile_text_is_text() -> None:
     text = "".join(parts(hostile()))
     assert "<script" not in text
     assert escaped("a|b `c` @me <b> [x](y) *z*") == (
-        "a&#124;b &#96;c&#96; &#64;me &lt;b&gt; &#91;x&#93;(y) &#42;z&#42;"
+        "a&#124;b &#96;c&#96; &#64;<!-- -->me &lt;b&gt; &#91;x&#93;(y) &#42;z&#42;"
+    )
+
+
+def test_no_text_calls_a_person_or_becomes_a_link() -> None:
+    assert escaped("o/r#12 https://x.test WWW.x.test javascript:a v1.5 &#64;me") == (
+        "o/r&#35;<!-- -->12 https&#58;<!-- -->//x.test WWW&#46;<!-- -->x.test javascript:a v1.5 "
+        "&amp;&#35;<!-- -->64;me"
     )
 
 
