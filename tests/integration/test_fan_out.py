@@ -232,32 +232,36 @@ def test_an_async_application_closes_its_client_at_once(
     project.runpytest(*RECORD).assert_outcomes(passed=3)
 
 
-@pytest.mark.parametrize("library", ["requests", "aiohttp", "httpx"])
-def test_every_http_library_is_asked_in_advance(
-    project: pytest.Pytester, server: OpenAIServer, library: str
-) -> None:
-    server.answer = Meeting(3)
+def posting(url: str, library: str, session: str = "") -> str:
+    """An application that asks by an HTTP library; ``session`` are aiohttp's own arguments."""
     send = {
         "requests": "return requests.post(url, json=body, headers=key).json()",
         "httpx": "return httpx.post(url, json=body, headers=key).json()",
         "aiohttp": (
             "return asyncio.run(fetch())\n\n"
             "async def fetch():\n"
-            "    async with aiohttp.ClientSession() as session:\n"
+            f"    async with aiohttp.ClientSession({session}) as session:\n"
             "        async with session.post(url, json=body, headers=key) as answer:\n"
             "            return await answer.json()"
         ),
     }[library]
-    project.makepyfile(
-        app=f"import asyncio\nimport {library}\n\n"
-        f'url = "{server.url}/chat/completions"\n'
+    return (
+        f"import asyncio\nimport {library}\n\n"
+        f'url = "{url}/chat/completions"\n'
         'key = {"Authorization": "Bearer sk-of-the-application"}\n'
         'body = {"model": "gpt-5.4", "max_tokens": 50,\n'
         '        "messages": [{"role": "user", "content": "q"}]}\n\n'
         f"def post():\n    {send}\n\n"
-        'def ask(text):\n    return post()["choices"][0]["message"]["content"]\n',
-        test_it=ONE_CASE.format(samples=1),
+        'def ask(text):\n    return post()["choices"][0]["message"]["content"]\n'
     )
+
+
+@pytest.mark.parametrize("library", ["requests", "aiohttp", "httpx"])
+def test_every_http_library_is_asked_in_advance(
+    project: pytest.Pytester, server: OpenAIServer, library: str
+) -> None:
+    server.answer = Meeting(3)
+    project.makepyfile(app=posting(server.url, library), test_it=ONE_CASE.format(samples=1))
     project.runpytest(*RECORD).assert_outcomes(passed=3)
     assert server.calls == {"nano-model": 1, "mini-model": 1, "full-model": 1}
 
@@ -287,3 +291,25 @@ def test_tokens_of_answers_in_advance_are_their_trials(
     assert tokens == {"nano": 1, "mini": 2, "full": 3}
     assert words("Where is my order?") == 4
     assert {trial["calls"][0]["site"] for trial in report()["trials"]} == {"app.py:7 ask"}
+
+
+@pytest.mark.parametrize("library", ["openai", "requests", "aiohttp", "httpx"])
+def test_calls_through_a_proxy_are_recorded_and_replayed(
+    project: pytest.Pytester, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """The server is its own proxy: it is sent whole addresses then."""
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        proxy = "" if name == "no_proxy" else server.url.removesuffix("/v1")
+        monkeypatch.setenv(name, proxy)
+        monkeypatch.setenv(name.upper(), proxy)
+    project.makepyfile(test_it=ONE_CASE.format(samples=1))
+    if library != "openai":
+        project.makepyfile(app=posting(server.url, library, session="trust_env=True"))
+    result = project.runpytest(*RECORD)
+    result.assert_outcomes(passed=3)
+    assert server.calls == {"nano-model": 1, "mini-model": 1, "full-model": 1}
+    assert {got.path for got in server.requests} == {f"{server.url}/chat/completions"}
+    said = " ".join(" ".join(result.outlines).split())
+    assert ("its HTTP client goes through a proxy" in said) == (library != "requests")
+    server.stop()
+    project.runpytest(*RECORD, "-p", "tests.no_network").assert_outcomes(passed=3)
