@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from pytest_tiers.collection import PARAMETER, TRIAL, PlannedTrial, TrialKey
 from pytest_tiers.errors import RunEnded
 from pytest_tiers.fixtures import tier_handle
 from pytest_tiers.override.active import ActiveTrial, CallRules
-from pytest_tiers.override.fan_out import PATIENCE, charge_of
+from pytest_tiers.override.fan_out import charge_of
 from pytest_tiers.override.own_threads import apart
 from pytest_tiers.override.router import OWNER, Owner
 
@@ -64,7 +63,8 @@ class RunningAhead:
         self._proven: set[str] = set()
         #: Prompts of which one did not, with what was paid in vain.
         self._off: dict[str, list[Ahead]] = defaultdict(list)
-        self._threads: list[threading.Thread] = []
+        #: Those that may still be running a body.
+        self.threads: list[threading.Thread] = []
         self._items: dict[TrialKey, pytest.Function] = {}
 
     def item(self, trial: PlannedTrial, session: pytest.Session) -> pytest.Function:
@@ -114,7 +114,7 @@ class RunningAhead:
             threading.Thread(target=work, name="pytest-tiers ahead", daemon=True)
             for _ in range(min(self.most, len(bodies)))
         ]
-        self._threads = [*filter(threading.Thread.is_alive, self._threads), *threads]
+        self.threads = [*filter(threading.Thread.is_alive, self.threads), *threads]
         for thread in threads:
             thread.start()
 
@@ -141,11 +141,9 @@ class RunningAhead:
         else:
             self._proven.add(trial.function)
 
-    def close(self) -> list[str]:
-        """Wait for calls under way, and tell the user what was paid in vain."""
-        until = time.monotonic() + PATIENCE
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know: what was paid in vain."""
         return [
             f"{prompt}: its test does not ask the same when it runs again, so that "
             f"{sum(len(ahead.left) for ahead in aheads)} answers were paid in vain; the rest was "

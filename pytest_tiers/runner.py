@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
+from _pytest.terminal import TerminalReporter
 
 from pytest_tiers import junit
 from pytest_tiers.ahead import RunningAhead
@@ -41,6 +42,7 @@ from pytest_tiers.override.charges import Till
 from pytest_tiers.override.fan_out import FanOut, Follower
 from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
+from pytest_tiers.override.own_threads import wait_for
 from pytest_tiers.override.router import TrialRouter, flush_traces, shared_fixture_reason
 from pytest_tiers.override.sites import SiteFinder
 from pytest_tiers.records import RequestParts, Trial, sendable
@@ -164,8 +166,10 @@ class Runner:
         self._config.pluginmanager.register(self._running_ahead, "tiers-ahead")
 
     def stop(self) -> None:
-        """Leave the HTTP libraries as they were."""
-        self._notes += self._fan_out.close() + self._running_ahead.close()
+        """Wait for answers that are paid for, and leave the HTTP libraries as they were."""
+        self._rules.till.is_closing.set()
+        wait_for([*self._fan_out.threads, *self._running_ahead.threads], self._tell)
+        self._notes += self._fan_out.notes + self._running_ahead.notes
         flush_traces()
         self._patches.close()
         self.library.close()
@@ -174,6 +178,14 @@ class Runner:
             "was, and is not recorded."
             for url in sorted(set(self._router.strays))
         ]
+
+    def _tell(self, line: str) -> None:
+        """Say something now, unless this is a worker of xdist."""
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if isinstance(reporter, TerminalReporter):
+            reporter.ensure_newline()
+            reporter.write_line(line)
+            reporter.flush()
 
     def check_keys(self, environment: dict[str, str]) -> None:
         """See before the first call that tiers which must record have their keys.

@@ -28,9 +28,6 @@ _RETRIES = 3
 #: An answer of so many characters does not stand in a prompt by chance.
 _QUOTABLE = 20
 
-#: Seconds that the end of a session waits for answers that are paid for.
-PATIENCE = 30.0
-
 _POLL = 0.005
 
 
@@ -60,7 +57,8 @@ class FanOut:
         #: Prompts whose trials ask differently, with what was paid in vain.
         self._off: dict[str, list[Ahead]] = {}
         self._indirect: set[str] = set()
-        self._threads: list[threading.Thread] = []
+        #: Those that may still be waiting for an answer.
+        self.threads: list[threading.Thread] = []
 
     def lead(
         self, case: Hashable, prompt: str, followers: Callable[[], Sequence[Follower]]
@@ -109,8 +107,8 @@ class FanOut:
             _send(exchange, observer, again, self._till)
 
         thread = threading.Thread(target=run, name="pytest-tiers fan-out", daemon=True)
-        self._threads = [one for one in self._threads if one.is_alive()]
-        self._threads.append(thread)
+        self.threads = [one for one in self.threads if one.is_alive()]
+        self.threads.append(thread)
         thread.start()
 
     def ended(self, prompt: str, said: Sequence[str], ahead: Ahead | None, asked: bool) -> None:
@@ -119,12 +117,9 @@ class FanOut:
         if asked and ahead is not None and ahead.left:
             self._off.setdefault(prompt, []).append(ahead)
 
-    def close(self) -> list[str]:
-        """Wait for what is under way, and tell the user what was paid in vain."""
-        self._till.is_closing.set()
-        until = time.monotonic() + PATIENCE
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know: what was paid in vain."""
         notes = [_in_vain(prompt, aheads) for prompt, aheads in sorted(self._off.items())]
         notes += [
             f"{prompt}: its HTTP client goes through a proxy, a socket or TLS settings that are "

@@ -6,12 +6,31 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
 from pytest_tiers.override.router import OWNER
+
+#: Seconds that the end of a session waits for answers that are paid for, at first without a word.
+_PATIENCE, _SILENCE = 30.0, 1.0
+
+
+def wait_for(threads: Sequence[threading.Thread], tell: Callable[[str], object]) -> None:
+    """Wait for calls under way at the end of a session; who presses Ctrl-C does not."""
+    started = time.monotonic()
+    with contextlib.suppress(KeyboardInterrupt):
+        for seconds in (_SILENCE, _PATIENCE):
+            for thread in threads:
+                thread.join(max(0.0, started + seconds - time.monotonic()))
+            alive = sum(thread.is_alive() for thread in threads)
+            if seconds == _SILENCE and alive:
+                tell(
+                    f"tiers: {alive} under way and paid for: waiting {_PATIENCE:.0f} s at most; "
+                    "Ctrl-C waits no longer"
+                )
 
 
 @contextlib.contextmanager

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_tiers.cassettes.journal import FOLDER
+from tests.forks import Forks
 from tests.openai_server import OpenAIServer, Reply, words
 
 RECORD = ("--tiers=nano,mini,full", "--tiers-report=out.json", "-p", "no:randomly")
@@ -198,6 +203,35 @@ def test_a_run_that_ends_early_keeps_what_was_asked_in_advance(
     server.stop()
     project.makepyfile(test_it=ONE_CASE.format(samples=2))
     project.runpytest(*RECORD).assert_outcomes(passed=6)
+
+
+def test_who_interrupts_twice_waits_no_longer(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    arrived = threading.Semaphore(0)
+
+    def journals() -> Iterator[Path]:
+        return (project.path / "cassettes" / FOLDER).glob("journal-*")
+
+    def answer(request: dict[str, Any]) -> Reply:
+        arrived.release()
+        return Reply("OK", seconds=0 if request["model"] == "nano-model" else 60)
+
+    server.answer = answer
+    project.makepyfile(test_it=ONE_CASE.format(samples=1))
+    with Forks(project.path) as forks:
+        run = forks.start("--tiers=nano,mini,full")
+        assert all(arrived.acquire(timeout=30) for _ in range(3))
+        while b'"complete": true' not in b"".join(map(Path.read_bytes, journals())):
+            time.sleep(0.01)  # the first trial has its answer
+        run.kill(signal.SIGINT)
+        while "2 under way and paid for: waiting" not in run.output and run.is_running:
+            time.sleep(0.01)
+        run.kill(signal.SIGINT)
+        assert run.ended() == pytest.ExitCode.INTERRUPTED
+    assert "Traceback" not in run.output
+    assert (project.path / "cassettes/test_it/test_ask[nano].yaml").exists()
+    assert not list(journals())
 
 
 def test_the_cost_limit_holds_for_calls_in_advance_too(
