@@ -26,7 +26,7 @@ _REASONS: dict[Why, str] = {
     "behind": "{tier} is too far behind to become safe",
     "limit": "the limit of cost or calls is reached",
     "not-needed": "no candidate needs {flagship} any more",
-    "spared": "no candidate missed, so {flagship} is not called",
+    "spared": "no candidate's result asks for {flagship}, so it is not called",
     "unseen": "no recording, so {flagship} is not called",
     "scattered": "another process ran the trials before it",
 }

@@ -62,9 +62,11 @@ class PromptRounds:
         self._ended: dict[str, set[tuple[str, int]]] = defaultdict(set)
         #: The samples of each case for which the flagship was spared.
         self._spared: dict[str, set[int]] = defaultdict(set)
-        #: The round that `_calls_all` is about.
+        #: The round that `_calls_all` and `_in_doubt` are about.
         self._planned_round = 0
         self._calls_all = False
+        #: The candidates whose verdict the flagship can change.
+        self._in_doubt: set[str] = set()
         self._passed_by = 0
         self._round = 1
         self._group: tuple[str, int] | None = None
@@ -217,16 +219,27 @@ class PromptRounds:
         """Whether no candidate's result of this case asks for the flagship's."""
         if self._planned_round != self._round:
             self._planned_round = self._round
-            self._calls_all = not all(self._is_on_track(name, sample) for name in self._asked)
+            self._in_doubt = {name for name in self._asked if not self._refuses(name)}
+            self._calls_all = not all(self._is_on_track(name, sample) for name in self._in_doubt)
         if self._calls_all or self._compares:
             return False
         return not any(
             trial.sample == sample
-            and trial.tier in self._asked
+            and trial.tier in self._in_doubt
             and trial.counts
             and trial.worth != 1.0
             for trial in self._trials[case]
         )
+
+    def _refuses(self, name: str) -> bool:
+        """Whether a candidate refused all that it answered: it is `unsupported` by itself."""
+        outcomes = {
+            trial.outcome
+            for trials in self._trials.values()
+            for trial in trials
+            if trial.tier == name and trial.counts
+        }
+        return outcomes == {"unsupported"}
 
     def _is_on_track(self, name: str, sample: int) -> bool:
         """Whether a candidate will do even if the flagship passes wherever it misses."""

@@ -432,6 +432,23 @@ def test_a_flagship_is_not_spared_where_that_decides_nothing() -> None:
     assert called(lazily(32, misses(nano={(3, 1)}))[1]) == 32
 
 
+def test_a_tier_that_refuses_every_request_needs_no_flagship() -> None:
+    judge: Judge = lambda tier, *_: "unsupported" if tier == "nano" else "passed"  # noqa: E731
+    _, made, left_out = lazily(3, judge)
+    assert called(made) == 0
+    evidence = verdicts.gather(
+        made, candidate="nano", flagship="full", margin=0.1, alpha=ALPHA, not_asked=left_out
+    )
+    assert evidence.comparison.verdict == "unsupported"
+
+
+def test_a_tier_that_refuses_some_requests_needs_it_as_one_that_misses() -> None:
+    judge: Judge = lambda tier, case, _: (  # noqa: E731
+        "unsupported" if (tier, case) == ("nano", "3") else "passed"
+    )
+    assert called(lazily(75, judge)[1]) == 1
+
+
 def test_a_spared_flagship_waits_for_the_next_round_where_it_may_be_needed() -> None:
     rounds, made, _ = lazily(60, misses(nano={(3, 1)}), most=10, is_adaptive=True)
     assert rounds.stops == {"nano": "decided"}
