@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -25,10 +25,14 @@ _MOST_SAMPLES = 20
 
 @dataclass(frozen=True, slots=True)
 class MissingTrial:
-    """A trial that was collected and has no recording."""
+    """A trial that was collected and has no recording.
+
+    Not ``is_certain``: what the run finds decides whether it is needed.
+    """
 
     prompt: str
     tier: str
+    is_certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ class Plan:
 
     ``trials`` were collected, of which ``recorded`` have a recording that still answers;
     ``stale`` have one that does not and that this mode keeps. ``unjudged`` are prompts and
-    candidates without any pair of answers.
+    candidates without any pair of answers. ``if_needed`` is what the run records besides at the
+    most, where it is for the answers to say.
     """
 
     mode: RecordMode
@@ -77,6 +82,7 @@ class Plan:
     recorded: int
     stale: int
     to_record: tuple[ToRecord, ...]
+    if_needed: tuple[ToRecord, ...]
     decided: tuple[tuple[str, Comparison], ...]
     undecided: tuple[ToDecide, ...]
     unjudged: tuple[tuple[str, str], ...]
@@ -100,17 +106,12 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
     lost = [trial for trial in summary.trials if _has_no_recording(trial)]
     by_mode = {"all": list(summary.trials), "new_episodes": [*stale, *lost]}
     again = by_mode.get(mode, lost)
-    wanted = [*missing, *(MissingTrial(trial.prompt, trial.tier) for trial in again)]
+    certain = [one for one in missing if one.is_certain]
+    wanted = [*certain, *(MissingTrial(trial.prompt, trial.tier) for trial in again)]
     expected = _expectations(summary.trials)
     ladder = summary.settings.ladder.names
-    wanted.sort(key=lambda trial: (ladder.index(trial.tier), trial.prompt))
-    left: defaultdict[tuple[str, str], int] = defaultdict(int)
-    to_record = []
-    for (tier, prompt), group in groupby(wanted, key=attrgetter("tier", "prompt")):
-        trials = left[prompt, tier] = len(list(group))
-        each = expected[prompt, tier]
-        calls = None if each.calls is None else math.ceil(each.calls * trials)
-        to_record.append(ToRecord(prompt, tier, trials, calls, each.times(trials)))
+    to_record = _to_record(wanted, ladder, expected)
+    left = Counter({(one.prompt, one.tier): one.trials for one in to_record})
     compared = [
         (prompt.id, comparison)
         for prompt in summary.prompts
@@ -118,16 +119,17 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
     ]
     judged = {(prompt, one.tier) for prompt, one in compared if one.verdict != "no-data"}
     known = [
-        *((trial.prompt, trial.tier) for trial in missing),
+        *((trial.prompt, trial.tier) for trial in certain),
         *((trial.prompt, trial.tier) for trial in summary.trials),
     ]
     unjudged = {pair for pair in known if pair[1] != summary.settings.ladder.flagship} - judged
     return Plan(
         mode=mode,
-        trials=len(missing) + len(summary.trials),
+        trials=len(certain) + len(summary.trials),
         recorded=len(summary.trials) - len(stale) - len(lost),
         stale=len(stale) if mode == "once" else 0,
-        to_record=tuple(to_record),
+        to_record=to_record,
+        if_needed=_to_record(_if_needed(missing, compared), ladder, expected),
         decided=tuple(
             (prompt, one)
             for prompt, one in compared
@@ -140,6 +142,37 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
         ),
         unjudged=tuple(sorted(unjudged, key=lambda pair: (pair[0], ladder.index(pair[1])))),
     )
+
+
+def _if_needed(
+    missing: Iterable[MissingTrial], compared: Iterable[tuple[str, Comparison]]
+) -> list[MissingTrial]:
+    """What may have to be recorded for comparisons that the recordings do not decide."""
+    verdicts: defaultdict[str, set[Verdict]] = defaultdict(set)
+    for prompt, one in compared:
+        verdicts[prompt].add(one.verdict)
+    open_ones = _OPEN | {"no-data"}
+    return [
+        one
+        for one in missing
+        if not one.is_certain and (one.prompt not in verdicts or verdicts[one.prompt] & open_ones)
+    ]
+
+
+def _to_record(
+    missing: Iterable[MissingTrial],
+    ladder: Sequence[str],
+    expected: Mapping[tuple[str, str], _Expected],
+) -> tuple[ToRecord, ...]:
+    """The trials by tier and prompt, with what they are expected to take."""
+    found = []
+    ordered = sorted(missing, key=lambda one: (ladder.index(one.tier), one.prompt))
+    for (tier, prompt), group in groupby(ordered, key=attrgetter("tier", "prompt")):
+        trials = len(list(group))
+        each = expected[prompt, tier]
+        calls = None if each.calls is None else math.ceil(each.calls * trials)
+        found.append(ToRecord(prompt, tier, trials, calls, each.times(trials)))
+    return tuple(found)
 
 
 def _has_no_recording(trial: Trial) -> bool:
@@ -175,7 +208,7 @@ def _to_decide(
     comparison: Comparison,
     summary: RunSummary,
     expected: defaultdict[tuple[str, str], _Expected],
-    left: defaultdict[tuple[str, str], int],
+    left: Mapping[tuple[str, str], int],
 ) -> ToDecide:
     tiers = (comparison.tier, comparison.flagship)
     of_both = [expected[prompt, tier].usd for tier in tiers]

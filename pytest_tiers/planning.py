@@ -23,7 +23,7 @@ class Planning:
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config, self._settings = config, settings
-        self._missing: list[tuple[str, str]] = []
+        self._missing: list[tuple[str, str, bool]] = []
 
     def narrow(
         self,
@@ -33,7 +33,7 @@ class Planning:
     ) -> None:
         """Leave only trials that recordings may answer; the other tests are no part of a plan.
 
-        What a run may leave out itself is not counted as missing: who knows.
+        Whether it takes what it may leave out itself is for the answers to say.
         """
         kept: list[pytest.Item] = []
         left_out: list[pytest.Item] = []
@@ -42,8 +42,8 @@ class Planning:
             # The application as it is replays from other tiers' recordings too.
             replays = trial is not None and (trial.tier.is_current or is_replayed(trial))
             (kept if replays else left_out).append(item)
-            if trial is not None and not replays and is_certain(trial):
-                self._missing.append((trial.prompt, trial.tier.name))
+            if trial is not None and not replays:
+                self._missing.append((trial.prompt, trial.tier.name, is_certain(trial)))
         items[:] = kept
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
@@ -54,7 +54,7 @@ class Planning:
 
     def take(self, output: Mapping[str, Any]) -> None:
         """Hear it from a worker; all of them collect the same."""
-        self._missing = [(prompt, tier) for prompt, tier in output.get(MISSING, self._missing)]
+        self._missing = [tuple(one) for one in output.get(MISSING, self._missing)]
 
     def plan(self, summary: RunSummary) -> Plan | None:
         """The plan, from a replay of what is recorded; None where none was asked for."""
@@ -62,5 +62,5 @@ class Planning:
             return None
         from pytest_tiers.plan import MissingTrial, make_plan
 
-        missing = [MissingTrial(prompt, tier) for prompt, tier in self._missing]
+        missing = [MissingTrial(*one) for one in self._missing]
         return make_plan(summary, missing, self._settings.plan)

@@ -20,7 +20,11 @@ def plan_lines(plan: Plan, settings: Settings, *, width: int) -> Iterator[str]:
     """The plan in lines of at most ``width`` columns."""
     names = _names(plan)
     yield from wrap(_headline(plan), width, rest="  ")
-    for sentence in (*_to_record(plan, names), *_total(plan, settings), *_open_end(settings)):
+    for sentence in (
+        *_to_record(plan, names),
+        *_total(plan, settings),
+        *_open_end(plan, settings),
+    ):
         yield from wrap(sentence, width, first="- ", rest="  ")
     if judged := list(_judged(plan, names)):
         yield ""
@@ -29,7 +33,7 @@ def plan_lines(plan: Plan, settings: Settings, *, width: int) -> Iterator[str]:
             yield from wrap(sentence, width, first="- ", rest="  ")
 
 
-def _open_end(settings: Settings) -> Iterator[str]:
+def _open_end(plan: Plan, settings: Settings) -> Iterator[str]:
     """What a run decides only when it has seen answers."""
     if settings.samples == AUTO:
         yield (
@@ -38,6 +42,12 @@ def _open_end(settings: Settings) -> Iterator[str]:
         )
     if settings.spares_flagship:
         yield f"{settings.ladder.flagship} is called where a candidate misses, which nobody knows"
+    if plan.if_needed:
+        trials = sum(one.trials for one in plan.if_needed)
+        yield (
+            f"besides, as far as it is needed, at most {count(trials, 'trial')}: "
+            f"{_expected(plan.if_needed)}"
+        )
 
 
 def _names(plan: Plan) -> dict[str, str]:
@@ -61,8 +71,9 @@ def _headline(plan: Plan) -> str:
     trials = sum(one.trials for one in plan.to_record)
     nothing_called = "A plan: no model was called, and what has no recording was not run."
     if not trials:
+        nothing = "nothing for certain" if plan.if_needed else "nothing"
         return (
-            f"{nothing_called} A run would record nothing: all {count(plan.trials, 'trial')} "
+            f"{nothing_called} A run would record {nothing}: all {count(plan.trials, 'trial')} "
             "are replayed, at no cost."
         )
     return (

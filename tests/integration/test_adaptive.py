@@ -276,6 +276,8 @@ def test_a_plan_counts_what_is_certain(project: pytest.Pytester) -> None:
             "- samples are taken as they are needed: this is the first of each case, of at",
             "  most 6",
             "- full is called where a candidate misses, which nobody knows",
+            "- besides, as far as it is needed, at most 33 trials: calls and cost unknown, no",
+            "  recording of it to go by",
         ]
     )
 

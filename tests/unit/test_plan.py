@@ -139,3 +139,17 @@ def test_many_undecided_prompts_do_not_flood_the_screen() -> None:
 def test_prompts_of_one_name_are_told_apart() -> None:
     said = text(plan([*sweep("a.py::p", 2), *sweep("b.py::p", 2)]))
     assert "nano for a.py::p is undecided" in said
+
+
+def test_what_a_run_records_only_as_far_as_it_is_needed() -> None:
+    more = [("p", "nano", False), ("p", "nano", False), ("new", "nano", False)]
+    found = plan(sweep("p", 2), more)
+    assert (found.to_record, found.trials) == ((), 6)
+    assert [(one.prompt, one.trials) for one in found.if_needed] == [("new", 1), ("p", 2)]
+    said = text(found)
+    assert "A run would record nothing for certain: all 6 trials are replayed" in said
+    assert (
+        "- besides, as far as it is needed, at most 3 trials: about 2 calls and an unknown number "
+        "for 1 trial"
+    ) in said
+    assert plan(sweep("p", 40), more[:2]).if_needed == ()
