@@ -11,9 +11,10 @@ from itertools import groupby
 from operator import attrgetter
 
 from pytest_tiers import statistics
-from pytest_tiers.findings import RunSummary
+from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.records import Trial
 from pytest_tiers.settings import RecordMode
+from pytest_tiers.standings import is_behind
 from pytest_tiers.verdicts import Comparison, Evidence, Verdict, gather
 
 #: Verdicts that more evidence can still turn into "safe".
@@ -27,12 +28,14 @@ _MOST_SAMPLES = 20
 class MissingTrial:
     """A trial that was collected and has no recording.
 
-    Not ``is_certain``: what the run finds decides whether it is needed.
+    Not ``is_certain``: what the run finds decides whether it is needed. ``may_stop``: it is not
+    where its tier is proven worse, say.
     """
 
     prompt: str
     tier: str
     is_certain: bool = True
+    may_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
     lost = [trial for trial in summary.trials if _has_no_recording(trial)]
     by_mode = {"all": list(summary.trials), "new_episodes": [*stale, *lost]}
     again = by_mode.get(mode, lost)
+    stopped = _stopped(summary)
+    missing = [one for one in missing if not (one.may_stop and (one.prompt, one.tier) in stopped)]
     certain = [one for one in missing if one.is_certain]
     wanted = [*certain, *(MissingTrial(trial.prompt, trial.tier) for trial in again)]
     expected = _expectations(summary.trials)
@@ -141,6 +146,46 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
             if one.verdict in _OPEN
         ),
         unjudged=tuple(sorted(unjudged, key=lambda pair: (pair[0], ladder.index(pair[1])))),
+    )
+
+
+def _stopped(summary: RunSummary) -> set[tuple[str, str]]:
+    """The prompts and tiers of which sampling in rounds calls no more: the candidate is stopped.
+
+    A flagship's where all its candidates are.
+    """
+    found = set()
+    for prompt in summary.prompts:
+        over = {
+            tier for tier, one in prompt.comparisons.items() if _is_stopped(prompt, one, summary)
+        }
+        if over and over == prompt.comparisons.keys():
+            over.add(summary.settings.ladder.flagship)
+        found |= {(prompt.id, tier) for tier in over}
+    return found
+
+
+def _is_stopped(prompt: PromptSummary, comparison: Comparison, summary: RunSummary) -> bool:
+    if comparison.verdict == "worse":
+        return True
+    if comparison.verdict not in ("inconclusive", "unsupported") or comparison.difference is None:
+        return False
+    settings = summary.settings
+    enough = statistics.cases_needed(comparison.margin, settings.alpha)
+    if enough is None or prompt.cases * settings.max_samples < enough:
+        return False
+    pairs = _evidence(prompt.id, comparison, summary).pairs
+    return is_behind(comparison.difference, pairs, comparison.margin)
+
+
+def _evidence(prompt: str, comparison: Comparison, summary: RunSummary) -> Evidence:
+    """What the recorded trials say of a candidate."""
+    return gather(
+        [trial for trial in summary.trials if trial.prompt == prompt],
+        candidate=comparison.tier,
+        flagship=comparison.flagship,
+        margin=comparison.margin,
+        alpha=summary.settings.alpha,
     )
 
 
@@ -237,13 +282,6 @@ def _to_decide(
 def _more_samples(prompt: str, comparison: Comparison, summary: RunSummary) -> int | None:
     """How many more samples of each case make it safe if they all agree; None: they cannot."""
     alpha = summary.settings.alpha
-    evidence = gather(
-        [trial for trial in summary.trials if trial.prompt == prompt],
-        candidate=comparison.tier,
-        flagship=comparison.flagship,
-        margin=comparison.margin,
-        alpha=alpha,
-    )
     held = sum(
         one.verdict == "safe"
         for each in summary.prompts
@@ -254,7 +292,7 @@ def _more_samples(prompt: str, comparison: Comparison, summary: RunSummary) -> i
         statistics.log_needed(alpha),
         statistics.log_e_bh_threshold(held + 1, comparison.among, alpha),
     )
-    return samples_that_would_decide(evidence, needed)
+    return samples_that_would_decide(_evidence(prompt, comparison, summary), needed)
 
 
 def samples_that_would_decide(evidence: Evidence, log_threshold: float) -> int | None:

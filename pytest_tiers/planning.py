@@ -23,7 +23,7 @@ class Planning:
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config, self._settings = config, settings
-        self._missing: list[tuple[str, str, bool]] = []
+        self._missing: list[tuple[str, str, bool, bool]] = []
 
     def narrow(
         self,
@@ -43,7 +43,8 @@ class Planning:
             replays = trial is not None and (trial.tier.is_current or is_replayed(trial))
             (kept if replays else left_out).append(item)
             if trial is not None and not replays:
-                self._missing.append((trial.prompt, trial.tier.name, is_certain(trial)))
+                may_stop = trial.settings.is_adaptive
+                self._missing.append((trial.prompt, trial.tier.name, is_certain(trial), may_stop))
         items[:] = kept
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)

@@ -173,17 +173,10 @@ class Standing:
     def is_behind(self) -> bool:
         """Whether paying on for `safe` or `matches` is no longer worth it.
 
-        A mean below −margin loses each bet on them, so neither is ever reached as things go. An
-        equal candidate gets there in at most `_GIVEN_UP` of all runs, whenever one looks.
+        Said only of who could come to something at all.
         """
-        goal = self.goal
-        return (
-            goal.is_within_reach
-            and self._highest_difference < -goal.margin
-            and statistics.reaches(
-                statistics.log_evidence_worse_hedged(self._highest.pairs()),
-                statistics.log_needed(_GIVEN_UP),
-            )
+        return self.goal.is_within_reach and is_behind(
+            self._highest_difference, self._highest.pairs(), self.goal.margin
         )
 
     @property
@@ -272,6 +265,17 @@ class Standing:
             return statistics.reaches(log_cases, statistics.log_e_bh_threshold(k, among, alpha))
 
         return among - bisect_left(range(1, among + 1), True, key=reached)
+
+
+def is_behind(difference: float, pairs: Tally, margin: float) -> bool:
+    """Whether a mean difference and the pairs' mean: too far behind to become `safe`.
+
+    A mean below −margin loses each bet on `safe` and `matches`, so neither is ever reached as
+    things go. An equal candidate gets there in at most `_GIVEN_UP` of all runs, whenever one
+    looks.
+    """
+    log_e = statistics.log_evidence_worse_hedged(pairs)
+    return difference < -margin and statistics.reaches(log_e, statistics.log_needed(_GIVEN_UP))
 
 
 class Yardstick:

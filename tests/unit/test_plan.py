@@ -153,3 +153,29 @@ def test_what_a_run_records_only_as_far_as_it_is_needed() -> None:
         "for 1 trial"
     ) in said
     assert plan(sweep("p", 40), more[:2]).if_needed == ()
+
+
+@pytest.mark.parametrize(
+    ("missed", "may_stop", "left"),
+    [(8, True, ["mini"]), (8, False, ["nano", "mini"]), (2, True, ["nano", "mini"])],
+)
+def test_who_is_stopped_is_not_planned(missed: int, may_stop: bool, left: list[str]) -> None:
+    trials = [
+        trial("p", str(case), tier, "missed" if tier == "nano" and case < missed else "passed")
+        for case in range(20)
+        for tier in ("nano", "mini", "full")
+    ]
+    found = plan(trials, [("p", tier, True, may_stop) for tier in ("nano", "mini")])
+    assert [one.tier for one in found.to_record] == left
+
+
+def test_who_is_too_far_behind_is_not_planned_and_needs_no_flagship() -> None:
+    trials = [
+        trial("p", str(case), tier, "missed" if case in missed else "passed")
+        for case in range(24)
+        for tier, missed in (("nano", range(8)), ("full", [23]))
+    ]
+    missing = [("p", tier, True, True) for tier in ("nano", "full")]
+    found = plan(trials, missing)
+    assert [one.comparison.verdict for one in found.undecided] == ["inconclusive"]
+    assert found.to_record == ()
