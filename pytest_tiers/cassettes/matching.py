@@ -183,19 +183,31 @@ def _part(line: str, start: int, longest: int) -> str:
 
 def _ignore_hint(recorded: Any, now: Any) -> str:
     """The configuration line to add where only something passing differs."""
-    differences = dict.fromkeys(_differences(recorded, now))
-    for name, pattern in _PASSING.items():
-        blank = re.compile(pattern)
-        if all(blank.sub("", one) == blank.sub("", other) for _, one, other in differences):
-            rules = ", ".join(
-                f"{{ path = \"{path}\", pattern = '{pattern}' }}"
-                for path in dict.fromkeys(path for path, _, _ in differences)
-            )
+    differences = list(dict.fromkeys(_differences(recorded, now)))
+    # One kind of text is named where that is enough, else all that are there.
+    for names in (*((name,) for name in _PASSING), tuple(_PASSING)):
+        rules = {
+            f"{{ path = \"{path}\", pattern = '{_PASSING[name]}' }}": name
+            for path, *texts in differences
+            for name in names
+            if any(re.search(_PASSING[name], text) for text in texts)
+        }
+        blank = [re.compile(_PASSING[name]) for name in names]
+        if rules and all(
+            _blanked(one, blank) == _blanked(other, blank) for _, one, other in differences
+        ):
+            kinds = " and ".join(dict.fromkeys(rules.values()))
             return (
-                f"\nOnly {name} differs. To match all the same, add to [tool.pytest-tiers]:\n"
-                f"  ignore = [{rules}]"
+                f"\nOnly {kinds} {'differs' if len(names) == 1 else 'differ'}. To match all the "
+                f"same, add to [tool.pytest-tiers]:\n  ignore = [{', '.join(rules)}]"
             )
     return ""
+
+
+def _blanked(text: str, patterns: Iterable[re.Pattern[str]]) -> str:
+    for pattern in patterns:
+        text = pattern.sub("", text)
+    return text
 
 
 def _differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, str, str]]:

@@ -285,6 +285,24 @@ def test_the_line_to_add_makes_the_requests_match(
 @pytest.mark.parametrize(
     ("recorded", "now"),
     [
+        ("2026-11-22 in /tmp/a/1", "2026-11-23 in /tmp/b/1"),
+        (
+            [{"text": "2026-11-22"}, {"text": "/tmp/a"}],
+            [{"text": "2026-11-23"}, {"text": "/tmp/b"}],
+        ),
+    ],
+    ids=["one text", "two texts"],
+)
+def test_one_line_makes_up_for_several_kinds_of_passing_text(recorded: Any, now: Any) -> None:
+    one, other = (respond(input=said, instructions="a") for said in (recorded, now))
+    text = explained(other, one)
+    assert "\nOnly a date and a temporary path differ." in text
+    assert same(one, other, Matcher(rules(text)))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now"),
+    [
         (chat("on 2026-11-22"), chat("at 2026-11-23")),
         (chat("2026-11-22", seed=1), chat("2026-11-23", seed=2)),
         (chat("2026-11-22", n=1), chat("2026-11-23")),
