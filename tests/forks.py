@@ -27,16 +27,24 @@ from _pytest.config import default_plugins
 
 #: What a run imports, or its tests do.
 _IMPORTED = (
+    "_pytest._argcomplete",
     "aiohttp",
     "genai_prices.data",
+    "genai_prices.decompose",
     "httpcore2",
     "httpx",
-    "openai.resources.chat.completions",
+    "openai.resources.chat.chat",
+    "openai.resources.chat.completions.completions",
+    "pdb",
     "pytest_tiers.ledger",
+    "pytest_tiers.plugin",
+    "pytest_tiers.progress",
     "pytest_tiers.reports.terminal",
     "pytest_tiers.runner",
     "pytest_tiers.session",
+    "pytest_tiers.summary",
     "requests",
+    "tomllib",
     "vcr.stubs.aiohttp_stubs",
     "vcr.stubs.httpx_stubs",
 )
