@@ -56,10 +56,11 @@ class _Option:
 class Move:
     """A downgrade that is proven and not locked yet; ``gain`` is what it saves, in words.
 
-    ``prompt`` is its short name.
+    ``prompt`` is its id, ``name`` its short name.
     """
 
     prompt: str
+    name: str
     tier: str
     gain: str
 
@@ -67,7 +68,7 @@ class Move:
 def moves(summary: RunSummary) -> list[Move]:
     """What to downgrade now, the richest first."""
     proven = _proven(summary, _options(summary))
-    return [Move(each.name, each.tier, each.gain_in_words()) for each in proven]
+    return [Move(each.prompt.id, each.name, each.tier, each.gain_in_words()) for each in proven]
 
 
 def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:

@@ -17,11 +17,14 @@ from pytest_tiers.reports.numbers import (
     span,
 )
 from pytest_tiers.reports.table import by_id
-from pytest_tiers.reports.text import listed, one_line
+from pytest_tiers.reports.text import listed, one_line, shorten_ids
 from pytest_tiers.verdicts import Comparison
 
 #: What a prompt with one case gets instead of a verdict.
 ONE_CASE = "no verdict can come from one case"
+
+#: Of a prompt's name so many columns stand in a sentence.
+_LONGEST_NAME = 48
 
 #: Prompts that say the same in different numbers are told one by one up to here.
 _MOST_ALIKE = 3
@@ -107,7 +110,13 @@ def agreement(summary: RunSummary) -> str | None:
 
 
 def short_names(summary: RunSummary) -> dict[str, str]:
-    """Each prompt's id with its name in prose: the function alone where that is unique."""
+    """Each prompt's id with its name in prose: `own_names`, long ones without their middle."""
+    names = own_names(summary)
+    return dict(zip(names, shorten_ids(list(names.values()), _LONGEST_NAME), strict=True))
+
+
+def own_names(summary: RunSummary) -> dict[str, str]:
+    """Each prompt's id with its own name: the function alone where that is unique."""
     names = {prompt.id: prompt.id.rpartition("::")[2] for prompt in summary.prompts}
     owners = Counter(names.values())
     return {

@@ -104,7 +104,7 @@ def test_the_top_answers_three_questions() -> None:
         "1 without a verdict."
     )
     assert (do.answer, do.rest) == ("Move 2 of 8 prompts", "")
-    assert [(each.move.prompt, each.move.tier) for each in do.moves] == [
+    assert [(each.move.name, each.move.tier) for each in do.moves] == [
         ("test_sentiment", "nano"),
         ("test_route", "mini"),
     ]
@@ -127,10 +127,15 @@ def test_a_saving_per_month_is_said_where_it_is_known() -> None:
 
 
 def test_of_many_downgrades_the_richest_stand_on_top() -> None:
-    found = [prompt(f"t.py::test_{n}", safe("mini"), recommended="mini") for n in range(7)]
+    long = "_and_on" * 20
+    found = [prompt(f"t.py::test_{n}{long}", safe("mini"), recommended="mini") for n in range(7)]
     page = build_page(run(*found, selection=True))
     do = page.statements[2]
     assert (do.answer, do.rest) == ("Move 7 of 7 prompts", "Safe for this selection.")
+    assert (do.moves[0].anchor, do.moves[0].move.name) == (
+        page.prompts[0].anchor,
+        "test_0_and_on_and_on_and…on_and_on_and_on_and_on",
+    )
     assert (len(do.moves), do.more_moves) == (5, "and 2 more prompts")
     assert not any(step.startswith("Downgrade now") for step in page.steps)
     assert '<a href="#prompts">and 2 more prompts</a>' in html(run(*found))
@@ -157,7 +162,7 @@ def test_words_are_those_of_the_terminal() -> None:
     page = build_page(summary)
     texts = [statement.rest for statement in (page.statements[0], page.statements[2])]
     moves = [each.move for each in page.statements[2].moves]
-    texts += [f"{move.prompt} -> {move.tier} ({move.gain})" for move in moves]
+    texts += [f"{move.name} -> {move.tier} ({move.gain})" for move in moves]
     for text in (*texts, *page.steps, *page.trouble, *page.notes):
         assert text in terminal.replace("- ", "")
     for candidate in (each for found in page.prompts for each in found.candidates):

@@ -378,6 +378,13 @@ def test_many_alike_become_one_sentence_with_ranges() -> None:
     )
 
 
+def test_long_names_lose_their_middle_in_prose() -> None:
+    long = [f"t.py::test_{n}{'_and_on' * 20}_{end}" for n, end in ((1, "a"), (2, "b"))]
+    shown = text(run(*(prompt(each, comparison()) for each in long)))
+    assert "test_1_and_on_and_on_and…" in shown
+    assert "_and_on" * 8 not in shown.replace("\n  ", "")
+
+
 def test_prompts_of_one_name_are_told_apart() -> None:
     summary = run(prompt("a.py::test_x", comparison()), prompt("b.py::test_x", comparison()))
     assert reasons(summary)[0].startswith("mini for a.py::test_x and b.py::test_x: agrees")

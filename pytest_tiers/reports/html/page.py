@@ -58,7 +58,7 @@ from pytest_tiers.reports.totals import (
     sites_sentence,
     trouble_sentences,
 )
-from pytest_tiers.reports.words import agreement, explanations, short_names
+from pytest_tiers.reports.words import agreement, explanations, own_names
 from pytest_tiers.settings import AUTO, Settings
 
 _TITLES: Mapping[str, str] = {
@@ -124,13 +124,14 @@ def _what_next(summary: RunSummary, groups: Iterable[Group]) -> tuple[Statement,
     if not found:
         steps = next_steps(summary) if summary.prompts else ["Run tests that call a model."]
         return Statement(question, "", steps[0]), steps[1:]
+    names = own_names(summary)
     anchors = {prompt.name: prompt.anchor for group in groups for prompt in group.prompts}
     more = len(found) - _MOST_MOVES
     statement = Statement(
         question,
         f"Move {len(found):,} of {count(len(summary.prompts), 'prompt')}",
         "Safe for this selection." if summary.selection else "",
-        tuple(LinkedMove(anchors[each.prompt], each) for each in found[:_MOST_MOVES]),
+        tuple(LinkedMove(anchors[names[each.prompt]], each) for each in found[:_MOST_MOVES]),
         f"and {count(more, 'more prompt')}" if more > 0 else "",
     )
     return statement, next_steps(summary, with_moves=False)
@@ -192,7 +193,7 @@ class _PromptBuilder:
     def __init__(self, summary: RunSummary, span: tuple[float, float]) -> None:
         self._span = span
         self._number = 0
-        self._names = short_names(summary)
+        self._names = own_names(summary)
         self._why = explanations(summary)
         self._differing = differing_cases(summary)
 
