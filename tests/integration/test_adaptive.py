@@ -94,6 +94,9 @@ def test_an_equal_candidate_is_decided_at_32_cases_and_a_much_worse_one_is_stopp
     }
     settings = found["settings"]
     assert (settings["samples"], settings["max_samples"]) == ("auto", 6)
+    # Neither does a plan ask for what nano was stopped before.
+    plan = project.runpytest("--tiers=nano,mini,full", *AUTO[:2], "--tiers-plan").stdout.str()
+    assert "A run would record nothing: " in " ".join(plan.split())
 
 
 def test_replay_workers_and_any_order_give_the_same(
