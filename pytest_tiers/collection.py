@@ -180,7 +180,8 @@ class Collection:
         """Name every trial and put the trials in order: prompt, case, ladder, sample.
 
         With adaptive sampling: prompt, sample, case, ladder; with a flagship that is called
-        lazily: prompt, sample, candidates before flagship, case, ladder. ``collected`` are the
+        lazily, or a mix to be searched: prompt, sample, candidates before flagship, case, ladder.
+        ``collected`` are the
         trials before any were left out. Raises ConfigurationError for what was found wrong in
         collection.
         """
@@ -458,6 +459,9 @@ def _of_prompt(items: list[pytest.Item], settings: Settings) -> list[pytest.Item
         return _by_round(items, ladder.names, last=ladder.flagship)
     if any(item.stash[TRIAL].settings.is_adaptive for item in items):
         return _by_round(items, ladder.names)
+    if settings.mix:
+        # So that a controller of xdist, which knows ids only, sees which cases belong together.
+        return _by_round(items, ladder.names, last=ladder.flagship)
     return _by_case(items, ladder.names)
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from unittest import mock
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from pytest_tiers.agreements import plainly
 from pytest_tiers.cassettes.format import Cassette
@@ -24,6 +19,7 @@ from pytest_tiers.cassettes.substitutes import (
 from pytest_tiers.collection import PlannedTrial
 from pytest_tiers.control_cases import chosen
 from pytest_tiers.fixtures import ACTIVE
+from pytest_tiers.hidden import HiddenRuns, conceal
 from pytest_tiers.outcomes import TestEnd, judge
 from pytest_tiers.override.active import ActiveTrial
 from pytest_tiers.override.router import TrialRouter
@@ -46,13 +42,12 @@ CONTROL = pytest.StashKey[ControlTrial]()
 class Controls:
     """Runs flagship trials once more, with answers of other cases, before they run themselves.
 
-    Before, because the last trial of a module or class tears down what its tests share. No
-    report is logged, so nothing counts them: neither pytest's totals, nor --lf, junitxml or xdist.
+    Before, because the last trial of a module or class tears down what its tests share.
     """
 
     def __init__(
         self,
-        config: pytest.Config,
+        hidden: HiddenRuns,
         settings: Settings,
         trials: Sequence[PlannedTrial],
         router: TrialRouter,
@@ -60,7 +55,7 @@ class Controls:
         active: Callable[[PlannedTrial, Answers], ActiveTrial],
     ) -> None:
         """``cassette`` is a trial's, ``active`` makes it a trial that gets other answers."""
-        self._config, self._settings, self._router = config, settings, router
+        self._hidden, self._settings, self._router = hidden, settings, router
         self._cassette, self._active = cassette, active
         self._known: dict[str, Mapping[str, Answers]] = {}
         self._cases: dict[str, list[str]] = {}
@@ -68,11 +63,10 @@ class Controls:
         for trial in trials:
             if trial.tier.name == settings.ladder.flagship and trial.sample == 1:
                 self._to_choose[trial.function].append(trial)
-        self._by_parent: dict[pytest.Item | pytest.Collector | None, list[pytest.Item]] = {}
 
     def run(self, item: pytest.Item, trial: PlannedTrial) -> list[ControlTrial]:
         """The control trials of an item, which has not run yet."""
-        sibling = self._sibling(item)
+        sibling = self._hidden.sibling(item)
         if sibling is None or not self._may_run(item, trial):
             return []
         return [
@@ -81,7 +75,7 @@ class Controls:
         ]
 
     def _may_run(self, item: pytest.Item, trial: PlannedTrial) -> bool:
-        settings, option = self._settings, self._config.option
+        settings = self._settings
         return bool(
             settings.comparison
             and settings.ladder.candidates  # else nothing will be called safe
@@ -90,9 +84,7 @@ class Controls:
             and settings.record != "all"
             and trial.tier.name == settings.ladder.flagship
             and trial.sample == 1
-            # These would show what nobody is meant to see.
-            and not (option.setuponly or option.setupshow or option.trace)
-            and "subtests" not in getattr(item, "fixturenames", ())
+            and self._hidden.may_run(item)
         )
 
     def _answers(self, trial: PlannedTrial) -> Iterator[Answers]:
@@ -122,22 +114,13 @@ class Controls:
             self._cases[function] = chosen(recorded, self._settings.control)
         return self._cases[function]
 
-    def _sibling(self, item: pytest.Item) -> pytest.Item | None:
-        """Another test of the same parent: what they share outlives a control trial."""
-        if not self._by_parent:
-            for other in item.session.items:
-                self._by_parent.setdefault(other.parent, []).append(other)
-        found = self._by_parent.get(item.parent, [])
-        return next((other for other in found[:2] if other is not item), None)
-
     def _run_once(
         self, item: pytest.Item, sibling: pytest.Item, control: ControlTrial
     ) -> ControlTrial:
         item.stash[ACTIVE] = self._router.active = control.active
         item.stash[CONTROL] = control
         try:
-            with _as_it_was(item), _silence(self._config):
-                runtestprotocol(item, log=False, nextitem=sibling)
+            self._hidden.run(item, sibling)
         finally:
             self._router.active = None
             del item.stash[CONTROL], item.stash[ACTIVE]
@@ -150,8 +133,7 @@ class Controls:
         if not report.passed or is_expected_failure:
             if not report.skipped or is_expected_failure:
                 control.end = "setup" if report.when == "setup" else "call"
-            report.outcome = "skipped"
-            report.wasxfail = "control"
+            conceal(report)
         elif report.when == "call":
             control.end = "passed"
 
@@ -193,31 +175,3 @@ def _worth(trial: Trial, control: ControlTrial) -> float | None:
 def _are_alike(known: Mapping[str, Answers]) -> bool:
     """Whether no other case's answer could tell a test that sees from one that does not."""
     return len({answers.text for answers in known.values()}) == 1
-
-
-@contextlib.contextmanager
-def _as_it_was(item: pytest.Item) -> Iterator[None]:
-    """Leave no trace on an item: it still has to run, on an instance of its own."""
-    properties, sections = list(item.user_properties), list(item._report_sections)
-    with contextlib.ExitStack() as stack:
-        if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Class):
-            another = item.parent.newinstance()  # type: ignore[no-untyped-call]  # pytest's
-            method = getattr(another, item.originalname)
-            stack.enter_context(mock.patch.object(item, "_instance", another))
-            stack.enter_context(mock.patch.object(item, "_obj", method))
-        try:
-            yield
-        finally:
-            item.user_properties[:] = properties
-            item._report_sections[:] = sections
-
-
-@contextlib.contextmanager
-def _silence(config: pytest.Config) -> Iterator[None]:
-    """Keep warnings, and without capture what tests print, from being shown twice."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings(record=True))
-        if config.option.capture == "no":
-            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        yield

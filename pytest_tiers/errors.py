@@ -8,6 +8,7 @@ CallRefused             a call that was not made, and the trial that wanted it i
 ├── MissingKey          the call would go out without a real API key
 ├── BudgetReached       the call could pass the cost or call limit, or cannot be priced
 ├── TierStopped         this tier answered "model not found", 410, 401 or 403 before
+├── UnknownSite         the locked mix of tiers says nothing of the line that calls
 ├── RunEnded            the session was interrupted: nothing more is paid for
 └── SharedFixtureCall   a fixture wider than one test called a model
 """
@@ -69,6 +70,10 @@ class TierStopped(CallRefused):
     def __init__(self, reason: str, *, model_gone: bool = False) -> None:
         super().__init__(reason)
         self.model_gone = model_gone
+
+
+class UnknownSite(CallRefused):
+    """A line calls a model for which the locked mix of tiers names none: the code has changed."""
 
 
 class RunEnded(CallRefused):

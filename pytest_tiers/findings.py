@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_tiers.extent import Extent
-from pytest_tiers.records import LockEntry, NotRun, Tokens, Trial
+from pytest_tiers.mixes import End, Mix, MixSearch, Stopped
+from pytest_tiers.records import CallSite, LockEntry, NotRun, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Comparison
 
@@ -153,6 +154,47 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class MixFinding:
+    """What the run of one mix of a prompt's call sites shows; ``tiers`` by key, in their order.
+
+    ``put_forward``, ``stopped`` and ``calls`` are those of `pytest_tiers.mixes.TriedMix`. Only
+    mixes put forward share the e-BH step; the verdict of the others is of a step alone.
+    ``saving`` is the share of the flagship's cost that it saves, ``cost_per_1000`` what 1,000 runs
+    cost in USD: both measured on its own trials, None where unknown. ``ruled_out`` says why it is
+    no choice all the same.
+    """
+
+    mix: Mix
+    tiers: Mapping[str, str]
+    comparison: Comparison
+    put_forward: bool
+    stopped: Stopped | None
+    trials: int
+    calls: int
+    saving: float | None
+    cost_per_1000: Decimal | None
+    ruled_out: RuledOut | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MixFindings:
+    """What the search for a prompt's cheapest mix of tiers found.
+
+    ``recommended`` is the mix to adopt: the cheapest that is safe, cheaper than any tier that is
+    for the prompt as a whole. The rest is as in `pytest_tiers.mixes.MixSearch`.
+    """
+
+    sites: tuple[CallSite, ...]
+    mixes: tuple[MixFinding, ...]
+    end: End
+    calls: int
+    exhaustive_mixes: int
+    exhaustive_calls: int
+    recommended: MixFinding | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSummary:
     """One prompt: its numbers per tier, its comparisons, and what to do.
 
@@ -162,7 +204,7 @@ class PromptSummary:
     from the flagship, and the flagship from itself, which takes two samples of a case. ``control``
     is None where no control trial could be made. ``sites`` are the application's lines that called
     for it, in the order of a trial: on the flagship, where that ran. ``left_out`` names the tiers
-    of which sampling left trials out.
+    of which sampling left trials out. ``mix`` is None where no mix was searched.
     """
 
     id: str
@@ -183,6 +225,7 @@ class PromptSummary:
     control: Control | None = None
     sites: tuple[SiteStats, ...] = ()
     ruled_out: dict[str, RuledOut] = field(default_factory=dict)
+    mix: MixFindings | None = None
     left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
@@ -450,6 +493,7 @@ class RunSummary:
     gate: Gate = field(default_factory=Gate)
     gone: tuple[GoneModel, ...] = ()
     retiring: tuple[Retirement, ...] = ()
+    searches: tuple[MixSearch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ from pytest_tiers.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_tiers.application.project import Project
+    from pytest_tiers.cassettes.library import Library
     from pytest_tiers.findings import RunSummary
+    from pytest_tiers.mixes import MixSearch
     from pytest_tiers.plan import Plan
     from pytest_tiers.records import NotRun, Trial
     from pytest_tiers.runner import Runner
@@ -62,6 +64,7 @@ class Ledger:
         self.notes = notes
         self._trials: dict[str, Trial] = {}
         self._not_run: dict[str, NotRun] = {}
+        self._searches: list[MixSearch] = []
         self._failed_in_run: set[str] = set()
         #: File and line of each trial's test, for marks on it.
         self._locations: dict[str, tuple[Path, int | None]] = {}
@@ -98,6 +101,11 @@ class Ledger:
             self._locations[trial.nodeid] = (self._config.rootpath / file, line)
             if report.failed:
                 self._failed_in_run.add(trial.nodeid)
+        mix = getattr(report, "pytest_tiers_mix", None)
+        if mix is not None:
+            from pytest_tiers.mixes import MixSearch
+
+            self._searches.append(MixSearch.from_builtins(mix))
         left_out = getattr(report, "pytest_tiers_not_run", None)
         if left_out is not None:
             from pytest_tiers.records import NotRun
@@ -137,6 +145,7 @@ class Ledger:
             unused=self._pruning.unused(),
             not_run=self._not_run.values(),
             extent=self._pruning.extent,
+            searches=self._searches,
         )
         self.plan = self.planning.plan(summary)
         if self.plan is not None:
@@ -178,11 +187,11 @@ class Ledger:
         self.notes += library.fold(sorted(roots))
         # Whether a trial was made anew shows when it stands in its cassette, beside the others.
         for nodeid, trial in self._trials.items():
-            if trial.recording is not None:
-                path, case = trial.recording
-                generation = library.generation(Path(path), (case, trial.sample))
-                if generation is not None:
-                    self._trials[nodeid] = replace(trial, generation=generation)
+            self._trials[nodeid] = _as_folded(trial, library)
+        self._searches = [
+            search.with_trials(lambda trial: _as_folded(trial, library))
+            for search in self._searches
+        ]
 
     def _is_selection(self) -> bool:
         """Whether only part of the suite was to run."""
@@ -205,7 +214,7 @@ class Ledger:
     def _fail_for_what_was_learnt_late(self, session: pytest.Session) -> None:
         """What shows only when later trials are known fails the run all the same.
 
-        A no-call, or an output that could not be compared.
+        A no-call, an output that could not be compared, or a search that found no answer.
         """
         assert self.summary is not None
         late = [
@@ -215,7 +224,8 @@ class Ledger:
             and not trial.budget
             and trial.nodeid not in self._failed_in_run
         ]
-        if late and session.exitstatus == pytest.ExitCode.OK:
+        is_incomplete = any(search.end == "error" for search in self._searches)
+        if (late or is_incomplete) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _remember(self) -> None:
@@ -344,6 +354,15 @@ class Ledger:
             terminalreporter.section("tiers: explained")
             for text in explain_lines(self.summary, prompt, width=max(width, NARROWEST)):
                 terminalreporter.write_line(text)
+
+
+def _as_folded(trial: Trial, library: Library) -> Trial:
+    """The trial with the generation that its recording has in its cassette."""
+    if trial.recording is None:
+        return trial
+    path, case = trial.recording
+    generation = library.generation(Path(path), (case, trial.sample))
+    return trial if generation is None else replace(trial, generation=generation)
 
 
 def _commit(root: Path) -> str | None:

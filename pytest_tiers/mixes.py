@@ -5,11 +5,12 @@ They travel on pytest's reports, as trials do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pytest_tiers.records import CallSite, Trial
+from pytest_tiers.tiers import Ladder
 
 #: Stands between the tiers in the name of a mix; no tier's own name holds it.
 PLUS = "+"
@@ -35,9 +36,22 @@ End = Literal[
 ]
 
 
+#: Why a mix is not run to its end: it is worse, or will or can not become as good as the flagship.
+Stopped = Literal["worse", "behind", "out-of-reach"]
+
+
 def place(key: str) -> str:
     """The key of a call site without the hash of its function: what an edit leaves as it is."""
     return key if key.startswith("site:") else key.rpartition("#")[0] or key
+
+
+def site_of(lines: Iterable[CallSite], sites: Container[str]) -> str | None:
+    """The key of the site (one of these) that a call from these lines belongs to.
+
+    ``lines`` are the application's, innermost first. The innermost that is a site counts: the
+    lines of wrappers, further in, are none.
+    """
+    return next((line.key for line in lines if line.key in sites), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,10 @@ class Mix:
         """The tier of each call site's key."""
         return dict(self.steps)
 
+    def model(self, ladder: Ladder) -> str:
+        """The models of its tiers, in the same order: ``gpt-5.4 + gpt-5.4-nano``."""
+        return " + ".join(str(ladder[tier].model or tier) for _, tier in self.steps)
+
     def changes(self, flagship: str) -> frozenset[tuple[str, str]]:
         """The steps that are not on the flagship."""
         return frozenset(step for step in self.steps if step[1] != flagship)
@@ -83,13 +101,13 @@ class TriedMix:
     """A mix that was run: all its trials, in order, until it was stopped.
 
     ``put_forward``: it was run to be adopted, not only to see what a step does alone. ``stopped``
-    says why trials were left out: it is ``worse``, or ``out-of-reach`` of "as good as the
-    flagship"; None where all ran. ``calls`` counts the calls that no trial had made before.
+    says why trials were left out, None where all ran. ``calls`` counts the calls that no trial
+    had made before.
     """
 
     mix: Mix
     put_forward: bool
-    stopped: Literal["worse", "out-of-reach"] | None
+    stopped: Stopped | None
     calls: int
     trials: tuple[Trial, ...]
 
@@ -99,14 +117,16 @@ class MixSearch:
     """The search for a prompt's cheapest mix.
 
     ``sites`` are the prompt's call sites, in the order in which its trials call from them, and
-    ``tried`` the mixes in the order in which they ran. ``exhaustive_calls`` is what it would take
-    to run every mix of the sites. ``reason`` says more of an ``error``.
+    ``tried`` the mixes in the order in which they ran. ``exhaustive_mixes`` counts every mix of
+    the sites, without those that the ladder's own trials have run, and ``exhaustive_calls`` the
+    calls of running them all. ``reason`` says more of an ``error``.
     """
 
     prompt: str
     sites: tuple[CallSite, ...]
     tried: tuple[TriedMix, ...]
     end: End
+    exhaustive_mixes: int = 0
     exhaustive_calls: int = 0
     reason: str | None = None
 
@@ -119,6 +139,11 @@ class MixSearch:
     def trials(self) -> Iterable[Trial]:
         """All trials of all mixes."""
         return (trial for each in self.tried for trial in each.trials)
+
+    def with_trials(self, change: Callable[[Trial], Trial]) -> MixSearch:
+        """The search with each trial changed."""
+        tried = (replace(each, trials=tuple(map(change, each.trials))) for each in self.tried)
+        return replace(self, tried=tuple(tried))
 
     def to_builtins(self) -> dict[str, Any]:
         """The search as builtins."""
@@ -136,6 +161,7 @@ class MixSearch:
                 for each in self.tried
             ],
             "end": self.end,
+            "exhaustive_mixes": self.exhaustive_mixes,
             "exhaustive_calls": self.exhaustive_calls,
             "reason": self.reason,
         }

@@ -66,6 +66,11 @@ def add_options(parser: pytest.Parser) -> None:
     add("--tiers-confidence", metavar="0.95", help="how sure a verdict must be")
     add("--tiers-by", metavar="prompt|site", help="what the summary judges (prompt)")
     add(
+        "--tiers-mix",
+        action="store_true",
+        help="search for the cheapest tier of each call site that is as good as the flagship",
+    )
+    add(
         "--tiers-plan",
         action="store_true",
         help="say what a run would record, decide and cost; call nothing",
@@ -167,12 +172,10 @@ def read_settings(config: pytest.Config) -> Settings:
         )
         if (value := getattr(file, name)) is not None
     }
+    flagship = _flagship(option.tiers_flagship, file if comparison else FileConfiguration(), ladder)
     return Settings(
         **{**of_file, **asked},
-        ladder=Ladder(
-            tuple(tiers[name] for name in ladder),
-            _flagship(option.tiers_flagship, file if comparison else FileConfiguration(), ladder),
-        ),
+        ladder=Ladder(tuple(tiers[name] for name in ladder), flagship),
         comparison=comparison,
         record="none" if option.tiers_plan else _record_mode(option.tiers_record, comparison),
         control=_control_mode(option.tiers_control),
@@ -195,6 +198,7 @@ def read_settings(config: pytest.Config) -> Settings:
         on_command_line=frozenset(asked),
         prune=_prune(option.tiers_prune),
         by="prompt" if option.tiers_plan else _by(option.tiers_by),
+        mix=option.tiers_mix and _can_mix(comparison, ladder, flagship, {**of_file, **asked}),
         locked=locked,
         reverts=reverts,
         lock_file=lock_file,
@@ -315,6 +319,26 @@ def _by(asked: str | None) -> By:
             return asked
         case _:
             raise _option("by").wrong(f'unknown value "{asked}". Valid values: prompt, site.')
+
+
+def _can_mix(
+    comparison: bool, ladder: tuple[str, ...], flagship: str, said: Mapping[str, Any]
+) -> bool:
+    """Raises ConfigurationError where this run has nothing to mix."""
+    at = _option("mix")
+    if not comparison:
+        raise at.wrong("a mix is searched in a comparison: give --tiers=nano,mini,full too.")
+    if ladder[0] == flagship:
+        raise at.wrong(
+            f'"{flagship}" is the flagship, and no tier of --tiers={",".join(ladder)} stands '
+            "before it: give a cheaper one, e.g. --tiers=nano,full."
+        )
+    if said.get("flagship_calls") == "lazy":
+        raise at.wrong(
+            "the flagship's own calls show the call sites, so it is called for every case: leave "
+            "out --tiers-flagship-calls=lazy, or set it to all."
+        )
+    return True
 
 
 def _gate(asked: str | None, lock_file: Path) -> GateMode:

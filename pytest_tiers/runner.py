@@ -22,6 +22,7 @@ from pytest_tiers.cassettes.format import Cassette
 from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher
 from pytest_tiers.cassettes.names import CassetteFile, cassette_file
+from pytest_tiers.cassettes.pool import Drawer, Pool
 from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.cassettes.substitutes import Answers, SubstituteTape
@@ -36,6 +37,8 @@ from pytest_tiers.control import CONTROL, Controls, ControlTrial
 from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
 from pytest_tiers.fingerprints import request_parts
 from pytest_tiers.fixtures import ACTIVE
+from pytest_tiers.hidden import HiddenRuns, conceal, stashed
+from pytest_tiers.mixing import Mixing, MixTrial
 from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
 from pytest_tiers.override.active import ActiveTrial, CallRules, Lead
 from pytest_tiers.override.charges import Till
@@ -52,6 +55,8 @@ from pytest_tiers.settling import NO_CALL
 
 #: The control trials that an item has had.
 CONTROLS = pytest.StashKey[Sequence[ControlTrial]]()
+#: The trial of a mix that an item is running.
+MIX = pytest.StashKey[MixTrial]()
 #: The outcome and reason of a trial whose test has ended.
 JUDGED = pytest.StashKey[Trial]()
 
@@ -121,8 +126,10 @@ class Runner:
         self._desk = Desk(settings, config.hook.pytest_tiers_compare, counsel)
         self._patches = contextlib.ExitStack()
         self._warned_of_reruns = False
+        self._hidden = HiddenRuns(config)
+        self.mixing = Mixing(settings, self._hidden, Pool(self._matcher), self._run_mix_trial)
         self._controls = Controls(
-            config, settings, trials, self._router, self._cassette, self._active_control
+            self._hidden, settings, trials, self._router, self._cassette, self._active_control
         )
 
     def _file(self, trial: PlannedTrial, tier: str) -> CassetteFile:
@@ -169,7 +176,7 @@ class Runner:
         """Wait for answers that are paid for, and leave the HTTP libraries as they were."""
         self._rules.till.is_closing.set()
         wait_for([*self._fan_out.threads, *self._running_ahead.threads], self._tell)
-        self._notes += self._fan_out.notes + self._running_ahead.notes
+        self._notes += self._fan_out.notes + self._running_ahead.notes + self.mixing.notes
         flush_traces()
         self._patches.close()
         self.library.close()
@@ -288,6 +295,7 @@ class Runner:
         *,
         ahead: Ahead | None = None,
         feeds: Ahead | None = None,
+        drawer: Drawer | None = None,
     ) -> Tape:
         return Tape(
             self.library,
@@ -299,6 +307,7 @@ class Runner:
             ahead=ahead,
             feeds=feeds,
             renamed=self._renamed,
+            drawer=drawer,
         )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -322,8 +331,10 @@ class Runner:
         self._warn_of_reruns(item)
         trial = item.stash[TRIAL]
         self._to_come[trial.function, trial.case_in_function].remove(trial)
+        is_last = self.mixing.is_last(trial)
         if self.rounds.leaves_out(item):
-            return None
+            self.mixing.ended(item, trial, None, (), is_left_out=True)
+            return self._leave_out(item, nextitem) if is_last else None
         self._placeholder.put()
         with self._rules.sites.watching():
             item.stash[CONTROLS] = self._controls.run(item, trial)
@@ -333,10 +344,14 @@ class Runner:
         active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules, lead)
         item.stash[ACTIVE] = self._router.active = active
         hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
+        held: pytest.TestReport | None = None
         try:
             hook.pytest_runtest_logstart(**where)
             with self._rules.sites.watching():
-                runtestprotocol(item, nextitem=nextitem)
+                if is_last:
+                    held = self._run_phases(item)
+                else:
+                    runtestprotocol(item, nextitem=nextitem)
         finally:
             self._router.active = None
             self._router.item_is_running = False
@@ -348,8 +363,76 @@ class Runner:
             if asked and judged is not None:
                 self._running_ahead.ended(trial, ran_ahead)
             self.rounds.ended(trial, judged)
+            self.mixing.ended(item, trial, judged, active.tape.answers)
+        if held is not None:
+            self._end_prompt(item, nextitem, held)
         hook.pytest_runtest_logfinish(**where)
         return True
+
+    def _leave_out(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Skip a trial that is left out as pytest would, and search for its prompt's mix."""
+        hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
+        hook.pytest_runtest_logstart(**where)
+        self._end_prompt(item, nextitem, self._run_phases(item))
+        hook.pytest_runtest_logfinish(**where)
+        return True
+
+    def _run_phases(self, item: pytest.Item) -> pytest.TestReport:
+        """Run the last item of a prompt, and hold back the report of its teardown.
+
+        What its tests share stays set up: their mixes are still to be run.
+        """
+        sibling = self._hidden.sibling(item)
+        *reports, held = runtestprotocol(item, log=False, nextitem=sibling)
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        return held
+
+    def _end_prompt(
+        self, item: pytest.Item, nextitem: pytest.Item | None, held: pytest.TestReport
+    ) -> None:
+        """Search for a prompt's mix when all its trials have run, and end its last trial."""
+        session = item.session
+        if not (session.shouldfail or session.shouldstop):
+            self._placeholder.put()
+            try:
+                found = self.mixing.search(item.stash[TRIAL])
+            finally:
+                self._placeholder.take_away()
+            held.pytest_tiers_mix = found.to_builtins()  # type: ignore[attr-defined]
+        follows = None if session.shouldfail or session.shouldstop else nextitem
+        teardown = pytest.CallInfo.from_call(
+            lambda: session._setupstate.teardown_exact(follows),
+            "teardown",
+            reraise=(pytest.exit.Exception, KeyboardInterrupt),
+        )
+        item.ihook.pytest_runtest_logreport(report=held)
+        if teardown.excinfo is not None:
+            failed = item.ihook.pytest_runtest_makereport(item=item, call=teardown)
+            item.ihook.pytest_runtest_logreport(report=failed)
+
+    def _run_mix_trial(self, item: pytest.Item, sibling: pytest.Item, asked: MixTrial) -> None:
+        """Run a flagship trial's item with each call on the tier of its site, unseen."""
+        planned = asked.planned
+        tier = planned.tier
+        self._files[planned.function, tier.name] = self._file(planned, tier.name)
+        label = dataclasses.replace(self._label(planned), again=self._options_of_mix)
+        tape = self._tape_of(label, drawer=self.mixing.drawer(planned))
+        active = ActiveTrial(tier, planned.prompt, tape, self._rules, site_tiers=asked.site_tiers)
+        instead = {TRIAL: planned, ACTIVE: active, JUDGED: None, CONTROLS: (), MIX: asked}
+        with stashed(item, instead), self._rules.sites.watching():
+            self._router.active = active
+            try:
+                self._hidden.run(item, sibling)
+            finally:
+                self._router.active = None
+                asked.trial = judged = item.stash.get(JUDGED, None)
+                tape.finish(complete=judged is not None and judged.outcome != "error")
+                asked.answers = tuple(tape.own_answers)
+
+    @property
+    def _options_of_mix(self) -> str:
+        return f"--tiers={','.join(self._settings.ladder.names)} --tiers-mix"
 
     def _warn_of_reruns(self, item: pytest.Item) -> None:
         """Say once that trials are not run again, where somebody asked for that."""
@@ -395,7 +478,9 @@ class Runner:
             _show(report, judged, call, excused, planned=self._settings.plan is not None)
         elif judged is not None and len(active.calls) > len(judged.calls):
             judged = self._with_calls(judged, active)
-        if judged is not None:
+        if MIX in item.stash:
+            conceal(report)
+        elif judged is not None:
             report.pytest_tiers = judged.to_builtins()  # type: ignore[attr-defined]
             junit.describe(self._config, report, judged)
         return report
@@ -406,7 +491,8 @@ class Runner:
     ) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
         """A model's answer must not keep a worker from sending its report."""
         data = yield
-        return sendable(data) if hasattr(report, "pytest_tiers") else data
+        is_ours = hasattr(report, "pytest_tiers") or hasattr(report, "pytest_tiers_mix")
+        return sendable(data) if is_ours else data
 
     @staticmethod
     def _has_ended(report: pytest.TestReport) -> bool:

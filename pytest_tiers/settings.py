@@ -115,6 +115,7 @@ class Settings:
     whether that file is to be written. ``strict_lock``: code that asks for another model than the
     lock says fails the run. ``max_age`` is after how many days evidence is old. ``plan`` is the
     mode of the run that is only planned, None for a run.
+    ``mix``: the cheapest tier of each call site is searched for.
     ``max_samples`` is how many samples a case gets at most where ``samples`` is `AUTO`.
     """
 
@@ -147,6 +148,7 @@ class Settings:
     control: ControlMode = "auto"
     wrappers: tuple[str, ...] | None = None
     by: By = "prompt"
+    mix: bool = False
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
     reverts: tuple[Revert, ...] = ()
     lock_file: Path | None = None

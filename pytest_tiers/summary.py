@@ -28,10 +28,13 @@ from pytest_tiers.findings import (
     TierStats,
     UnusedCase,
 )
+from pytest_tiers.mix_findings import mix_findings
+from pytest_tiers.mixes import MixSearch
 from pytest_tiers.model_names import is_another
 from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import Call, NotRun, Trial
 from pytest_tiers.ruled_out import ruled_out
+from pytest_tiers.run_costs import PairedCosts, RunCosts, mean, paired_costs, run_cost, run_costs
 from pytest_tiers.savings import total_savings
 from pytest_tiers.scores import is_scored, mean_score
 from pytest_tiers.settings import Settings
@@ -118,13 +121,14 @@ def summarise(
     prices: Mapping[str, dict[str, str | None] | None] | None = None,
     not_run: Iterable[NotRun] = (),
     extent: Extent | None = None,
+    searches: Iterable[MixSearch] = (),
 ) -> RunSummary:
     """Compute all that a report shows; the order of ``trials`` does not matter.
 
     ``created`` is the time as ISO 8601 in UTC, ``selection`` whether only part of the suite ran,
     ``unused`` the recordings that no test reads (None where that is unknown), ``prices`` each
     tier's price as a report names it, ``not_run`` the trials that sampling left out, ``extent``
-    what was to run, where that is known.
+    what was to run, where that is known, ``searches`` what was tried to find mixes.
     ``Trial.settings`` may say ``margin``, ``min_pass_rate``, ``monthly_runs``,
     ``max_cost_per_1000`` (as text), ``cases`` (how many the prompt has) and ``reachable`` (for
     each candidate, how many prompts of the run have enough cases to become safe).
@@ -134,8 +138,12 @@ def summarise(
     ordered = tuple(sorted(settled, key=_sort_key(ladder)))
     not_run = _not_run_at_all(not_run, ordered)
     prompts, suite = _summarise_prompts(ordered, settings, not_run)
+    searches = tuple(sorted(searches, key=attrgetter("prompt")))
+    prompts = _with_mixes(prompts, searches, ordered, settings, not_run)
     calls = [call for trial in ordered for call in trial.calls]
-    paid = [call for call in calls if not call.replayed]
+    of_mixes = (trial for search in searches for trial in search.trials)
+    all_calls = chain(calls, (call for trial in of_mixes for call in trial.calls))
+    paid = [call for call in all_calls if not call.replayed]
     summary = RunSummary(
         settings=settings,
         created=created,
@@ -163,6 +171,7 @@ def summarise(
         retiring=tuple(retirements(settings, created[:10])),
         not_run=tuple(not_run),
         extent=extent,
+        searches=searches,
     )
     return replace(summary, by_site=_by_site(summary, not_run))
 
@@ -181,6 +190,26 @@ def _summarise_prompts(
         for prompt, group in groups.items()
     )
     return tuple(prompts), suite
+
+
+def _with_mixes(
+    prompts: tuple[PromptSummary, ...],
+    searches: Sequence[MixSearch],
+    ordered: Iterable[Trial],
+    settings: Settings,
+    not_run: Iterable[NotRun],
+) -> tuple[PromptSummary, ...]:
+    """The prompts with what was found of their mixes."""
+    if not searches:
+        return prompts
+    trials: defaultdict[str, list[Trial]] = defaultdict(list)
+    for trial in ordered:
+        trials[trial.prompt].append(trial)
+    left_out: defaultdict[str, set[tuple[str, str, int]]] = defaultdict(set)
+    for one in not_run:
+        left_out[one.prompt].add((one.tier, one.case, one.sample))
+    found = mix_findings(searches, prompts, trials, settings, left_out)
+    return tuple(replace(prompt, mix=found.get(prompt.id)) for prompt in prompts)
 
 
 def _by_site(summary: RunSummary, not_run: Iterable[NotRun]) -> BySite | None:
@@ -320,8 +349,8 @@ def _summarise_prompt(
     by_tier: defaultdict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_tier[trial.tier].append(trial)
-    costs = {name: _run_costs(group) for name, group in by_tier.items()}
-    paired = {name: _paired_costs(costs[name], costs.get(flagship, {})) for name in comparisons}
+    costs = {name: run_costs(group) for name, group in by_tier.items()}
+    paired = {name: paired_costs(costs[name], costs.get(flagship, {})) for name in comparisons}
     as_is = [call for trial in trials for call in trial.calls if call.left_alone is not None]
     names = [name for name in settings.ladder.names if by_tier[name]]
     others = sorted(set(by_tier) - set(settings.ladder.names))
@@ -330,7 +359,7 @@ def _summarise_prompt(
     models = {tier.name: tier.model for tier in settings.ladder.tiers}
     found = ruled_out(trials, reverts, models)
     out = {name: found[name] for name in comparisons if name in found}
-    left_out = _per_tier(not_run, by_tier, _mean(costs.get(flagship, {}).values()), settings.ladder)
+    left_out = _per_tier(not_run, by_tier, mean(costs.get(flagship, {}).values()), settings.ladder)
     # Called where a candidate missed, the flagship's own results there say nothing of the rest.
     is_spared = flagship in left_out and left_out[flagship].spared > 0
     return PromptSummary(
@@ -367,75 +396,16 @@ def _summarise_prompt(
     )
 
 
-def _cost_of_a_run(costs: _RunCosts, pairs: _PairedCosts | None, is_spared: bool) -> Decimal | None:
+def _cost_of_a_run(costs: RunCosts, pairs: PairedCosts | None, is_spared: bool) -> Decimal | None:
     """Mean cost of a tier's run in USD; a candidate's over its pairs, as far as there are any."""
     if pairs is None or (is_spared and pairs.candidate is None):
-        return _mean(costs.values())
+        return mean(costs.values())
     return pairs.candidate
-
-
-#: What a run costs in USD, by case and sample.
-_RunCosts = dict[tuple[str, int], Decimal]
-
-
-@dataclass(frozen=True, slots=True)
-class _PairedCosts:
-    """Mean cost per run in USD over the pairs that are complete and priced on both sides."""
-
-    candidate: Decimal | None
-    flagship: Decimal | None
-
-    @property
-    def ratio(self) -> Decimal | None:
-        """The candidate's cost as a share of the flagship's; None where either is unknown."""
-        if self.candidate is None or not self.flagship:
-            return None
-        return self.candidate / self.flagship
-
-    @property
-    def saving(self) -> float | None:
-        """The share of the flagship's cost that the candidate saves."""
-        return None if self.ratio is None else float(1 - self.ratio)
-
-
-def _paired_costs(candidate: _RunCosts, flagship: _RunCosts) -> _PairedCosts:
-    both = [pair for pair in candidate if pair in flagship]
-    return _PairedCosts(
-        _mean(candidate[pair] for pair in both), _mean(flagship[pair] for pair in both)
-    )
-
-
-def _mean(costs: Iterable[Decimal]) -> Decimal | None:
-    known = list(costs)
-    return sum(known, Decimal(0)) / len(known) if known else None
-
-
-def _run_costs(trials: list[Trial]) -> _RunCosts:
-    """The priced trials' costs; none where no trial made a call, since free is not a price."""
-    if not any(trial.tier_calls for trial in trials):
-        return {}
-    costs = ((trial, _run_cost(trial)) for trial in trials if trial.counts)
-    return {(trial.case, trial.sample): cost for trial, cost in costs if cost is not None}
-
-
-def _run_cost(trial: Trial) -> Decimal | None:
-    """What a run like this trial costs in USD; None where an answer could not be priced.
-
-    As if no input were cached: which tier found a warm cache while recording is chance.
-    """
-    total = Decimal(0)
-    for call in trial.tier_calls:
-        cost = call.cost_usd if call.uncached_cost_usd is None else call.uncached_cost_usd
-        if cost is not None:
-            total += cost
-        elif call.is_unpriced:
-            return None
-    return total
 
 
 def _recommended(
     comparisons: Mapping[str, Comparison],
-    paired: Mapping[str, _PairedCosts],
+    paired: Mapping[str, PairedCosts],
     ruled_out: Collection[str],
 ) -> str | None:
     """The cheapest safe candidate that costs less than the flagship."""
@@ -492,9 +462,9 @@ def _rest_usd(trials: tuple[Trial, ...]) -> Decimal | None:
     """
     known: defaultdict[tuple[str, str], list[Decimal]] = defaultdict(list)
     for trial in trials:
-        if trial.counts and (cost := _run_cost(trial)) is not None:
+        if trial.counts and (cost := run_cost(trial)) is not None:
             known[trial.prompt, trial.tier].append(cost)
-    left = [_mean(known[trial.prompt, trial.tier]) for trial in trials if trial.budget]
+    left = [mean(known[trial.prompt, trial.tier]) for trial in trials if trial.budget]
     return None if None in left else sum((cost for cost in left if cost is not None), Decimal(0))
 
 

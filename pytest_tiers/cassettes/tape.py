@@ -20,6 +20,7 @@ from pytest_tiers.cassettes.generations import Repeats
 from pytest_tiers.cassettes.library import Library, says_the_same
 from pytest_tiers.cassettes.matching import Matcher, SentRequest
 from pytest_tiers.cassettes.names import VERSUS, CassetteFile
+from pytest_tiers.cassettes.pool import Drawer
 from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteError, CassetteMiss
@@ -74,13 +75,16 @@ class CallObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TapeLabel:
-    """Whose tape it is."""
+    """Whose tape it is. ``again`` are the options of a run that records it, if it says more than
+    the tier's name.
+    """
 
     file: CassetteFile
     function: str
     tier: str
     case: str
     sample: int
+    again: str | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -147,7 +151,8 @@ class Tape:
     cannot be read. ``has_recording`` tells
     whether the trial was recorded to its end, ``damage`` why its cassette cannot be read.
     ``ahead`` holds answers that came before the trial; a tape with ``feeds`` gets them.
-    ``renamed`` finds the recording of a case that had another name.
+    ``renamed`` finds the recording of a case that had another name. ``drawer`` holds answers of
+    other trials that may answer too.
     """
 
     def __init__(
@@ -162,9 +167,10 @@ class Tape:
         ahead: Ahead | None = None,
         feeds: Ahead | None = None,
         renamed: RenamedCases | None = None,
+        drawer: Drawer | None = None,
     ) -> None:
         self._library, self.label, self._mode = library, label, mode
-        self._ahead, self._feeds = ahead, feeds
+        self._ahead, self._feeds, self._drawer = ahead, feeds, drawer
         self._matcher, self._scrubber = matcher, scrubber
         self._lock = threading.Lock()
         self._attempt = uuid.uuid4().hex
@@ -173,6 +179,7 @@ class Tape:
         self._not_journalled: dict[int, RecordedCall] = {}
         self._keys: dict[int, str] = {}
         self._used: dict[int, RecordedCall] = {}
+        self._shared: set[int] = set()
         self.damage: str | None = None
         cassette = self._own_cassette()
         unfinished = cassette.unfinished.get(label.key) if cassette else None
@@ -241,7 +248,8 @@ class Tape:
             position, self._sent = self._sent, self._sent + 1
             self._keys[position] = key
             self._look_for_old_name(key)
-            found = self._find(key)
+            shared = self._from_drawer(position, key, scrubbed.url)
+            found = self._find(key) or shared
             if found is not None:
                 self._use(position, found)
             else:
@@ -275,6 +283,15 @@ class Tape:
             if (index := shelf.take(key)) is not None:
                 return shelf.calls[index]
         return None
+
+    def _from_drawer(self, position: int, key: str, url: str) -> RecordedCall | None:
+        """What another trial was answered; asked for also where the trial's own recording has it,
+        so that a replay counts what was recorded.
+        """
+        found = self._drawer.take(key, url) if self._drawer is not None else None
+        if found is not None:
+            self._shared.add(position)
+        return found
 
     def _check_may_go_out(self, request: SentRequest, observer: CallObserver) -> None:
         """Go on, or raise CassetteMiss with what changed and how to record.
@@ -314,8 +331,9 @@ class Tape:
 
     def _record_again(self, mode: str) -> str:
         compared = ",".join(dict.fromkeys(self.label.tier.split(VERSUS)))
-        tiers = "" if compared == "current" else f" --tiers={compared}"
-        return f'pytest "{self.label.function}"{tiers} --tiers-record={mode}'
+        tiers = "" if compared == "current" else f"--tiers={compared} "
+        again = tiers if self.label.again is None else f"{self.label.again} "
+        return f'pytest "{self.label.function}" {again}--tiers-record={mode}'
 
     def as_recorded(self, request: SentRequest, response: Mapping[str, Any]) -> RecordedCall:
         """The call as it may be written; nothing is noted of it yet."""
@@ -339,6 +357,18 @@ class Tape:
 
     def _use(self, position: int, call: RecordedCall) -> None:
         self._not_journalled[position] = self._used[position] = call
+
+    @property
+    def answers(self) -> list[RecordedCall]:
+        """The answers that the trial was given, in the order in which it asked."""
+        with self._lock:
+            return [self._used[position] for position in sorted(self._used)]
+
+    @property
+    def own_answers(self) -> list[RecordedCall]:
+        """Those that no other trial had been given before."""
+        with self._lock:
+            return [self._used[at] for at in sorted(self._used) if at not in self._shared]
 
     @property
     def generation(self) -> int:
@@ -374,13 +404,23 @@ class Tape:
             if self._old_name is not None and complete and not self._records:
                 self._store_new_name()
                 return
-            if not (self._records or (complete and self._resumes and self._mode != "none")):
+            if not (self._records or (complete and self._mode != "none" and self._is_to_write)):
                 return
             # What cannot be written now was said when an answer could not: the next run
             # completes the trial from the answers that stand in the journal.
             with contextlib.suppress(OSError):
                 self._write_calls()
                 self._write(complete=complete, repeats=self._repeats() if complete else None)
+
+    @property
+    def _is_to_write(self) -> bool:
+        """Whether a trial that called nobody has something to be kept.
+
+        Its last missing call was never made; or all its answers are those of other trials, which
+        may be recorded anew without it.
+        """
+        takes_all = len(self._shared) == len(self._used) > 0
+        return self._resumes or (takes_all and (self._mode == "all" or not self.has_recording))
 
     def _store_new_name(self) -> None:
         if self._mode != "none":

@@ -28,6 +28,7 @@ from pytest_tiers.cassettes.names import (
 )
 from pytest_tiers.errors import CassetteError
 from pytest_tiers.findings import UnusedCase
+from pytest_tiers.mixes import tiers_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,11 @@ class _Judge:
         by_case: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for case, sample, answers in stored.trials:
             by_case[case].append((sample, answers))
-        is_defined = all(tier in self._project.tiers for tier in stored.tier.split(VERSUS))
+        is_defined = all(
+            tier in self._project.tiers
+            for side in stored.tier.split(VERSUS)
+            for tier in tiers_in(side)
+        )
         return [
             UnusedCase(
                 cassette=file.path,

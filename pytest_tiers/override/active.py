@@ -19,9 +19,10 @@ from pytest_tiers.override.as_is import is_as_is
 from pytest_tiers.override.attempts import Attempts
 from pytest_tiers.override.charges import Charge, Till
 from pytest_tiers.override.rewrite import as_tier
+from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.override.sites import SiteFinder, evaluation_library
 from pytest_tiers.questions import question
-from pytest_tiers.records import Call
+from pytest_tiers.records import Call, CallSite
 from pytest_tiers.tiers import Tier
 
 #: Requests that are looked at to tell whether a prompt has changed.
@@ -52,13 +53,21 @@ class Lead(Protocol):
 class ActiveTrial:
     """One running trial: opens its calls, and remembers how each ended.
 
-    ``lead`` hears of its first call of the tier.
+    ``lead`` hears of its first call of the tier. With ``site_tiers`` each call goes to the tier
+    of its call site.
     """
 
     def __init__(
-        self, tier: Tier, prompt: str, tape: Tape, rules: CallRules, lead: Lead | None = None
+        self,
+        tier: Tier,
+        prompt: str,
+        tape: Tape,
+        rules: CallRules,
+        lead: Lead | None = None,
+        site_tiers: SiteTiers | None = None,
     ) -> None:
         self.tier, self.prompt, self.tape, self.rules = tier, prompt, tape, rules
+        self._site_tiers = site_tiers
         self.calls: list[Call] = []
         self.attempts = Attempts()
         #: The texts of all answers of models so far.
@@ -104,11 +113,12 @@ class ActiveTrial:
         body = request.json if isinstance(request.json, dict) else {}
         asked = body.get("model")
         left_alone = self._reason_to_leave(request, asked)
-        sent = request if left_alone is not None else as_tier(request, self.tier)
         sites = self.rules.sites.find()
+        tier = self.tier if left_alone is not None else self._tier_at(sites)
+        sent = request if left_alone is not None else as_tier(request, tier)
         call = Call(
             model_asked=asked,
-            model=asked if sent is request else self.tier.model,
+            model=asked if sent is request else tier.model,
             answered_by=None,
             endpoint=request.endpoint or "embeddings",
             status=None,
@@ -122,7 +132,7 @@ class ActiveTrial:
         if left_alone is None and self.rules.keeps_requests and len(self.asked) < _MOST_ASKED:
             self.asked.append(body)
         lead = self._first_call(request, sender) if left_alone is None else None
-        charge = Charge(self.rules.till, self.tier, self.prompt, sent, call)
+        charge = Charge(self.rules.till, tier, self.prompt, sent, call)
         exchange = self.tape.begin(sent, ModelCall(self, sent, charge, lead))
         if lead is not None:
             lead()
@@ -141,6 +151,15 @@ class ActiveTrial:
             listened = listened or lead.ask(request, sender, earlier)
 
         return tell
+
+    def _tier_at(self, sites: Sequence[CallSite]) -> Tier:
+        """The tier that stands in for a call from these lines. Raises CallRefused."""
+        if self._site_tiers is None:
+            return self.tier
+        try:
+            return self._site_tiers.at(sites)
+        except CallRefused as refusal:
+            raise self.refuse(refusal) from None
 
     def _reason_to_leave(self, request: SentRequest, asked: Any) -> str | None:
         """Why the tier does not stand in for this call; None where it does."""

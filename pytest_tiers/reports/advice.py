@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pytest_tiers.findings import PromptSummary, RunSummary
+from pytest_tiers.reports.mixes import mix_steps
 from pytest_tiers.reports.numbers import MANY, money, percent
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import listed
@@ -81,6 +82,7 @@ def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:
     steps = [
         *_mend_blind(summary),
         *downgrades,
+        *mix_steps(summary),
         *_run_again(options),
         *_add_prices(options),
     ]
@@ -197,6 +199,9 @@ def _price_of_proof(option: _Option) -> str:
 
 def _stay(summary: RunSummary) -> str:
     flagship = summary.settings.ladder.flagship
-    if any(prompt.recommended is not None for prompt in summary.prompts):
+    if any(
+        prompt.recommended is not None or (prompt.mix is not None and prompt.mix.recommended)
+        for prompt in summary.prompts
+    ):
         return "Nothing: every proven downgrade is locked."
     return f"Stay on {flagship}: nothing cheaper is safe, or close to it."

@@ -16,6 +16,7 @@ from pytest_tiers.findings import (
     GateReason,
     LadderEntry,
     LeftOut,
+    MixFindings,
     PromptSummary,
     RunSummary,
     Savings,
@@ -125,6 +126,7 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "control": settings.control,
         "comparison": settings.comparison,
         "by": settings.by,
+        "mix": settings.mix,
         "selection": summary.selection,
         "max_cost_usd": plain(settings.max_cost),
         "max_calls": settings.max_calls,
@@ -217,6 +219,37 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
         "sites": [_site(site) for site in prompt.sites],
         "left_out": {name: _left_out(each) for name, each in prompt.left_out.items()},
+        "mixes": [] if prompt.mix is None else _mixes(prompt.mix),
+        "mix_search": None if prompt.mix is None else _mix_search(prompt.mix),
+    }
+
+
+def _mixes(found: MixFindings) -> list[dict[str, Any]]:
+    """Each mix that was run, as a comparison with more to it."""
+    labels = {site.key: site.label for site in found.sites}
+    return [
+        {
+            "tiers": {labels[key]: tier for key, tier in mix.tiers.items()},
+            **_comparison(mix.comparison, {mix.comparison.tier: mix.saving}),
+            "recommended": mix == found.recommended,
+            "put_forward": mix.put_forward,
+            "stopped": mix.stopped,
+            "trials": mix.trials,
+            "calls": mix.calls,
+            "usd_per_1000": money_entry(mix.cost_per_1000),
+            "ruled_out": None if mix.ruled_out is None else asdict(mix.ruled_out),
+        }
+        for mix in found.mixes
+    ]
+
+
+def _mix_search(found: MixFindings) -> dict[str, Any]:
+    return {
+        "end": found.end,
+        "reason": found.reason,
+        "calls": found.calls,
+        "exhaustive_mixes": found.exhaustive_mixes,
+        "exhaustive_calls": found.exhaustive_calls,
     }
 
 

@@ -16,6 +16,7 @@ from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.gates import gate_sentences, power_sentence, warning_sentences
 from pytest_tiers.reports.judging import judge_sentences
 from pytest_tiers.reports.locks import accepted_sentence, lock_sentences, ruled_out_sentences
+from pytest_tiers.reports.mixes import mix_lines
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
@@ -89,6 +90,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _table(judged, width, everything=verbosity > 0),
             _bullets(_findings(judged), width),
             _bullets(by_site, width),
+            _mixes(summary, width),
             _bullets(ruled_out_sentences(summary), width),
             _differences(judged, width) if verbosity > 0 else [],
             _totals(summary, width),
@@ -346,6 +348,17 @@ def _changes(summary: RunSummary, width: int, *, everything: bool) -> Iterator[L
     if left := len(sentences) - len(shown):
         yield from _prose(f"… and {left:,} more (-v lists all)", width)
     yield from _prose(diff_sentence(summary), width)
+
+
+def _mixes(summary: RunSummary, width: int) -> Iterator[Line]:
+    for number, (headline, sites, sentences) in enumerate(mix_lines(summary, width - 4)):
+        if number:
+            yield "", {}
+        for line in wrap(headline, min(width, _WIDEST_PROSE), rest="  "):
+            yield line, _BOLD
+        for site in sites:
+            yield f"    {site}", {}
+        yield from _bullets(sentences, width)
 
 
 def _gate(summary: RunSummary, width: int) -> Iterator[Line]:

@@ -90,6 +90,12 @@ def explanations(summary: RunSummary) -> dict[tuple[str, str], str]:
     }
 
 
+def explanation(summary: RunSummary, prompt: PromptSummary, comparison: Comparison) -> str:
+    """Why one comparison of a prompt got its verdict."""
+    context = _Context(summary, _first_reasons(summary))
+    return _kind_and_text(context, prompt, comparison)[1] or ONE_CASE
+
+
 def agreement(summary: RunSummary) -> str | None:
     """How often each candidate agrees with the flagship over all prompts; None without cases."""
     is_spared = any(

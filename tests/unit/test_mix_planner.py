@@ -223,6 +223,6 @@ def test_a_mix_has_one_name_and_order() -> None:
 def test_a_search_travels_as_builtins() -> None:
     tiers: Mapping[str, str] = {"site:plan": "full", "site:write": "nano"}
     tried = TriedMix(Mix.of(tiers), True, "worse", 3, ())
-    search = MixSearch("p", (CallSite("plan", "site:plan"),), (tried,), "none", 24, "why")
+    search = MixSearch("p", (CallSite("plan", "site:plan"),), (tried,), "none", 24, 720, "why")
     assert MixSearch.from_builtins(search.to_builtins()) == search
     assert search.calls == 3

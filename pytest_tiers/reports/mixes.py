@@ -1,0 +1,155 @@
+"""What the search for a prompt's cheapest mix of tiers found, in lines and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pytest_tiers.findings import MixFinding, MixFindings, PromptSummary, RunSummary
+from pytest_tiers.mix_planner import MOST_FAILED_RUNS
+from pytest_tiers.reports.numbers import count, money, percent
+from pytest_tiers.reports.table import by_id
+from pytest_tiers.reports.text import cut, display_width, listed, one_line
+from pytest_tiers.reports.words import explanation, short_names
+
+#: Why nothing was searched.
+_NOTHING = {
+    "no-answers": "the flagship gave no answer",
+    "flagship-fails": "the flagship itself fails too often to be a yardstick",
+    "blind": "its tests do not see a wrong answer",
+    "unfit": "its tests cannot be run unseen (subtests, --setup-show or --trace)",
+}
+
+#: Why a search that began came to no end of its own.
+_ENDED = {
+    "limit": "the search stopped at the limit of cost or calls; what is recorded is kept",
+    "error": "the search stopped, because a trial found no answer",
+    "most": f"the search gave up after {MOST_FAILED_RUNS} combinations in vain",
+}
+
+#: Combinations that are told as refused.
+_MOST_REFUSED = 3
+
+
+def searched(summary: RunSummary) -> Iterator[tuple[PromptSummary, MixFindings]]:
+    """The prompts with more than one call site, and what was found of their mixes."""
+    for prompt in by_id(summary):
+        if prompt.mix is not None and prompt.mix.end != "one-site":
+            yield prompt, prompt.mix
+
+
+def mix_lines(summary: RunSummary, width: int) -> Iterator[tuple[str, list[str], list[str]]]:
+    """For each prompt a headline, its call sites with their tiers, and sentences.
+
+    The sites are aligned, in lines of at most ``width`` columns.
+    """
+    names = short_names(summary)
+    for prompt, found in searched(summary):
+        shown = shown_mix(found)
+        sites: list[str] = []
+        if shown is not None:
+            room = width - 2 - max(len(tier) for tier in shown.tiers.values())
+            labels = [cut(one_line(site.label), room) for site in found.sites]
+            widest = max(map(display_width, labels))
+            sites = [
+                label + " " * (widest - display_width(label) + 2) + tier
+                for label, tier in zip(labels, shown.tiers.values(), strict=True)
+            ]
+        headline = f"Mix of tiers for {names[prompt.id]}: {_headline(summary, found)}"
+        yield headline, sites, list(_sentences(summary, prompt, found))
+    if not any(True for _ in searched(summary)) and summary.searches:
+        yield "No mix of tiers: each prompt calls models from one line only.", [], []
+
+
+def mix_sentences(summary: RunSummary) -> Iterator[str]:
+    """One sentence for each prompt, with its sites in a row."""
+    names = short_names(summary)
+    for prompt, found in searched(summary):
+        text = f"{names[prompt.id]}: {_headline(summary, found)}"
+        if (shown := shown_mix(found)) is not None:
+            text += f": {_steps(found, shown.tiers)}"
+        yield "; ".join([text, *_sentences(summary, prompt, found)])
+
+
+def mix_steps(summary: RunSummary) -> Iterator[str]:
+    """What to do: each prompt's mix that is recommended and not locked."""
+    names = short_names(summary)
+    for prompt, found in searched(summary):
+        best, entry = found.recommended, summary.locked.get(prompt.id)
+        if best is not None and (entry is None or entry.tier != best.mix.name):
+            changes = _changes(summary, found, best)
+            yield f"Mix tiers in {names[prompt.id]}: {changes} (saves {percent(best.saving)})."
+
+
+def shown_mix(found: MixFindings) -> MixFinding | None:
+    """The mix to tell of: the recommended one, else what came nearest to it."""
+    if found.recommended is not None:
+        return found.recommended
+    near = [
+        mix
+        for mix in found.mixes
+        if mix.put_forward and mix.stopped is None and mix.comparison.verdict != "worse"
+    ]
+    return max(near, key=lambda mix: mix.comparison.log_evidence or 0.0, default=None)
+
+
+def _headline(summary: RunSummary, found: MixFindings) -> str:
+    flagship = summary.settings.ladder.flagship
+    if found.end in _NOTHING:
+        return f"not searched, because {_NOTHING[found.end]}"
+    if (best := found.recommended) is not None:
+        return f"safe, saves {percent(best.saving)} of {flagship}'s cost"
+    if found.end == "whole":
+        return "none is needed: a tier is as good for the whole prompt, and no mix would cost less"
+    if (shown := shown_mix(found)) is not None:
+        return f"{shown.comparison.verdict}, saves {percent(shown.saving)} of {flagship}'s cost"
+    return "none found"
+
+
+def _sentences(summary: RunSummary, prompt: PromptSummary, found: MixFindings) -> Iterator[str]:
+    if (shown := shown_mix(found)) is not None:
+        yield explanation(summary, prompt, shown.comparison)
+        if shown.ruled_out is not None:
+            yield "ruled out all the same (must_pass, or reverted)"
+        if shown.cost_per_1000 is not None:
+            yield f"{money(shown.cost_per_1000)} per 1,000 runs"
+    refused = [
+        mix
+        for mix in found.mixes
+        if mix.put_forward
+        and mix is not shown
+        and len(mix.mix.changes(summary.settings.ladder.flagship)) > 1
+    ]
+    if refused:
+        told = (
+            f"{_changes(summary, found, mix)} ({mix.comparison.verdict})"
+            for mix in refused[:_MOST_REFUSED]
+        )
+        more = len(refused) - _MOST_REFUSED
+        rest = f" and {more:,} more" if more > 0 else ""
+        yield f"good alone, refused together: {'; '.join(told)}{rest}"
+    if found.mixes:
+        yield _effort(found)
+    if (ended := _ENDED.get(found.end)) is not None:
+        yield ended if found.reason is None else f"{ended}: {one_line(found.reason)}"
+
+
+def _effort(found: MixFindings) -> str:
+    tried = "1 mix" if len(found.mixes) == 1 else f"{len(found.mixes):,} mixes"
+    return (
+        f"{count(found.calls, 'call')} to try {tried}; all {found.exhaustive_mixes:,} mixes of "
+        f"{len(found.sites)} call sites would take {found.exhaustive_calls:,}"
+    )
+
+
+def _steps(found: MixFindings, tiers: Mapping[str, str]) -> str:
+    return ", ".join(f"{one_line(site.label)} -> {tiers[site.key]}" for site in found.sites)
+
+
+def _changes(summary: RunSummary, found: MixFindings, mix: MixFinding) -> str:
+    flagship = summary.settings.ladder.flagship
+    changed = {key: tier for key, tier in mix.tiers.items() if tier != flagship}
+    return listed(
+        f"{one_line(site.label)} on {changed[site.key]}"
+        for site in found.sites
+        if site.key in changed
+    )

@@ -1,0 +1,166 @@
+"""`--tiers-mix`: each call site's cheapest tier, searched on models that are known functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.openai_server import OpenAIServer
+
+Report = Callable[[], dict[str, Any]]
+
+#: Plan, extract, write: each step asks with what the one before it answered.
+AGENT = """
+from llm import chat
+
+
+def run(text):
+    plan = chat(f"plan {text}")
+    facts = chat(f"extract {plan}")
+    return write(facts)
+
+
+def write(facts):
+    return chat(f"write {facts}")
+"""
+
+LLM = """
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def chat(text):
+    answer = client.chat.completions.create(
+        model="gpt-5.4", messages=[{"role": "user", "content": text}]
+    )
+    return answer.choices[0].message.content
+"""
+
+TESTS = """
+import pytest
+from agent import run
+
+@pytest.mark.tiers(margin=0.3)
+@pytest.mark.parametrize("number", range({cases}))
+def test_agent(number):
+    assert run(f"task {number}") == f"good task {number}"
+"""
+
+#: The weakest tier that does each step.
+NEEDS = {"plan": "full", "extract": "nano", "write": "mini"}
+TIERS = ("nano", "mini", "full")
+
+
+def model(body: dict[str, Any]) -> str:
+    """Each tier does its steps well if it is able to, and if it was handed something good."""
+    tier = body["model"].removesuffix("-model")
+    step, *rest = body["messages"][0]["content"].split()
+    able = TIERS.index(tier) >= TIERS.index(NEEDS[step])
+    is_good = step == "plan" or rest[0] == "good"
+    what = rest if step == "plan" else rest[1:]
+    return " ".join(["good" if able and is_good else "bad", *what])
+
+
+@pytest.fixture
+def agent(project: pytest.Pytester, server: OpenAIServer) -> pytest.Pytester:
+    """An application of three steps."""
+    server.answer = model
+    project.makepyfile(agent=AGENT, llm=LLM, test_agent=TESTS.replace("{cases}", "10"))
+    return project
+
+
+MIX = ("--tiers=nano,mini,full", "--tiers-mix", "--tiers-report=out.json")
+
+
+def test_the_search_finds_exactly_the_mix_and_replays_it(
+    agent: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    result = agent.runpytest(*MIX)
+    result.assert_outcomes(passed=10)  # the ladder's own trials; those of mixes are unseen
+    result.stdout.fnmatch_lines(
+        [
+            "Mix of tiers for test_agent: safe, saves 55% of full's cost",
+            "    agent.py:5 run     full",
+            "    agent.py:6 run     nano",
+            "    agent.py:11 write  mini",
+            "- passes your tests at most 30 points less often than full, on inputs like these",
+            "- 23 calls to try 6 mixes; all 24 mixes of 3 call sites would take 720",
+            "1. Mix tiers in test_agent: agent.py:6 run on nano and agent.py:11 write on mini",
+        ],
+        consecutive=False,
+    )
+    summary = result.outlines[result.outlines.index(f"{' tiers ':=^80}") :]
+    assert all(len(line) <= 80 for line in summary)
+    (prompt,) = report()["prompts"]
+    recommended = [mix for mix in prompt["mixes"] if mix["recommended"]]
+    assert [mix["tiers"] for mix in recommended] == [
+        {"agent.py:5 run": "full", "agent.py:6 run": "nano", "agent.py:11 write": "mini"}
+    ]
+    assert [mix["verdict"] for mix in recommended] == ["safe"]
+    assert [mix["put_forward"] for mix in prompt["mixes"]] == [False] * 5 + [True]
+    # What another trial was answered is not paid for again, and what fails alone is soon given up.
+    assert len(server.requests) == 90 + 23
+    search = prompt["mix_search"]
+    assert (search["end"], search["calls"], search["exhaustive_calls"]) == ("confirmed", 23, 720)
+    assert search["calls"] <= search["exhaustive_calls"] / 3
+
+    server.stop()
+    cassettes = {path: path.read_bytes() for path in agent.path.rglob("*.yaml")}
+    assert len(cassettes) == 3 + 6
+    agent.runpytest(*MIX, "--tiers-record=none", "-n2").assert_outcomes(passed=10)
+    (again,) = report()["prompts"]
+    assert (again["mixes"], again["mix_search"]) == (prompt["mixes"], search)
+    assert {path: path.read_bytes() for path in agent.path.rglob("*.yaml")} == cassettes
+
+
+def test_steps_that_are_safe_alone_and_bad_together_are_refused(
+    agent: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    def careless(body: dict[str, Any]) -> str:
+        """Mini writes well from the facts that full has found, not from those of nano."""
+        said = model(body)
+        if said.startswith("good") and body["messages"][0]["content"].startswith("extract"):
+            return f"{said} by {body['model']}" if body["model"] == "nano-model" else said
+        if said.endswith("by nano-model"):
+            said = said.removesuffix(" by nano-model")
+            return f"bad {said}" if body["model"] == "mini-model" else said
+        return said
+
+    server.answer = careless
+    # A mix that is put forward after another one needs more evidence than the first.
+    agent.makepyfile(test_agent=TESTS.replace("{cases}", "14"))
+    result = agent.runpytest(*MIX)
+    result.stdout.fnmatch_lines(
+        ["- good alone, refused together: agent.py:6 run on nano and agent.py:11 write on*"]
+    )
+    (prompt,) = report()["prompts"]
+    together = {"agent.py:5 run": "full", "agent.py:6 run": "nano", "agent.py:11 write": "mini"}
+    (refused,) = (mix for mix in prompt["mixes"] if mix["tiers"] == together)
+    assert refused["put_forward"]
+    assert not refused["recommended"]
+    assert refused["stopped"] is not None
+    for step in ("agent.py:6 run", "agent.py:11 write"):
+        alone = {**dict.fromkeys(together, "full"), step: together[step]}
+        assert [mix["verdict"] for mix in prompt["mixes"] if mix["tiers"] == alone] == ["safe"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "*--tiers-mix: a mix is searched in a comparison: give --tiers=nano,mini,full too.*"),
+        (["--tiers=full"], '*--tiers-mix: "full" is the flagship, and no tier of --tiers=full*'),
+        (
+            ["--tiers=nano,full", "--tiers-flagship-calls=lazy"],
+            "*--tiers-mix: the flagship's own calls show the call sites*",
+        ),
+    ],
+)
+def test_a_run_that_has_nothing_to_mix(
+    project: pytest.Pytester, arguments: list[str], problem: str
+) -> None:
+    result = project.runpytest("--tiers-mix", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([problem])
