@@ -67,7 +67,7 @@ class Speaker:
             meeting = None
             if self._together is not None:
                 name, size = self._together(case)
-                meeting = self._meetings.setdefault(name, threading.Barrier(size, timeout=20))
+                meeting = self._meetings.setdefault(name, threading.Barrier(size, timeout=60))
         try:
             threading.Event().wait(self._seconds)
             if meeting is not None:

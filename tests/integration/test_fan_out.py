@@ -34,7 +34,7 @@ class Meeting:
     """Answers nobody before ``size`` requests are there at the same time."""
 
     def __init__(self, size: int) -> None:
-        self._barrier = threading.Barrier(size, timeout=20)
+        self._barrier = threading.Barrier(size, timeout=60)
 
     def __call__(self, _: dict[str, Any]) -> str:
         self._barrier.wait()

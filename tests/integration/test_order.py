@@ -75,7 +75,7 @@ class Backwards:
             place = (number - 1) % self.together
             mine = batch * self.together + self.together - 1 - place
             self.changed.wait_for(
-                lambda: self.arrived >= (batch + 1) * self.together and self.answered == mine, 10
+                lambda: self.arrived >= (batch + 1) * self.together and self.answered == mine, 60
             )
             self.answered += 1
             self.changed.notify_all()

@@ -86,9 +86,9 @@ def test_an_answer_that_comes_after_its_trial_stays_with_it(
         question = str(request["messages"][0]["content"])
         if question == "in the background":
             sent.set()
-            next_trial.wait(5)
+            next_trial.wait(60)
         elif question == "case a":
-            sent.wait(5)
+            sent.wait(60)
         else:
             next_trial.set()
         return question

@@ -93,7 +93,7 @@ def on_terminal(project: pytest.Pytester, *args: str) -> Iterator[tuple[Screen, 
     reader.start()
     try:
         yield screen, run
-        assert run.wait(60) == 0
+        assert run.wait(300) == 0
         reader.join(10)
     finally:
         run.kill()
