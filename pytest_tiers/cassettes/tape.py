@@ -135,6 +135,11 @@ class Ahead:
                     return promise
         return None
 
+    def give_back(self, key: str, promise: Promise) -> None:
+        """Let another call have an answer that the one it was reserved for did not wait for."""
+        with self._lock:
+            self._promises[key].appendleft(promise)
+
     @property
     def left(self) -> tuple[Promise, ...]:
         """The answers that the trial did not ask for, and those still to come."""
@@ -469,6 +474,7 @@ class Exchange:
         self._started = 0.0
         self._is_new = False
         self._takes: Callable[[], Promise | None] = lambda: None
+        self._gives_back: Callable[[Promise], None] = lambda _: None
         self._awaited: Promise | None = None
         #: Whom to tell what became of the call.
         self.promise: Promise | None = None
@@ -476,6 +482,7 @@ class Exchange:
     def looks_ahead(self, ahead: Ahead, key: str) -> None:
         """Take the answer from ``ahead`` where it has, or will have, one."""
         self._takes = functools.partial(ahead.take, key)
+        self._gives_back = functools.partial(ahead.give_back, key)
         self._awaited = self._takes()
 
     def starts(self) -> bool:
@@ -572,6 +579,9 @@ class Exchange:
         if not self._is_settled:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
             self._observer.failed(self._tape.reason_without_secrets(reason, self._request))
+        if self._found is None and self._awaited is not None:
+            self._gives_back(self._awaited)  # who waits no longer may ask again
+            self._awaited = None
         self._keep_promise(None)
 
     def _keep_promise(self, call: RecordedCall | None) -> None:

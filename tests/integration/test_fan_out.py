@@ -266,6 +266,43 @@ def test_an_async_application_closes_its_client_at_once(
     project.runpytest(*RECORD).assert_outcomes(passed=3)
 
 
+def test_who_does_not_wait_for_an_answer_finds_it_when_asking_again(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    gave_up = project.path / "gave_up"
+
+    def answer(request: dict[str, Any]) -> str:
+        while request["model"] != "nano-model" and not gave_up.exists():
+            time.sleep(0.01)
+        return "OK"
+
+    server.answer = answer
+    project.makepyfile(
+        app="""
+        import asyncio
+        from pathlib import Path
+        from openai import AsyncOpenAI
+
+        async def main(text):
+            async with AsyncOpenAI(max_retries=0) as client:
+                while True:
+                    try:
+                        completion = await asyncio.wait_for(client.chat.completions.create(
+                            model="gpt-5.4", max_tokens=50,
+                            messages=[{"role": "user", "content": text}]), 0.5)
+                        return completion.choices[0].message.content
+                    except TimeoutError:
+                        Path("gave_up").touch()
+
+        def ask(text):
+            return asyncio.run(main(text))
+        """,
+        test_it=ONE_CASE.format(samples=1),
+    )
+    project.runpytest(*RECORD).assert_outcomes(passed=3)
+    assert server.calls["mini-model"] == server.calls["full-model"] == 1
+
+
 def posting(url: str, library: str, session: str = "") -> str:
     """An application that asks by an HTTP library; ``session`` are aiohttp's own arguments."""
     send = {
