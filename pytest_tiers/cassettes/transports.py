@@ -258,7 +258,8 @@ def _patch_aiohttp(stack: contextlib.ExitStack, router: Router) -> None:
     original: Any = ClientSession._request
 
     async def _request(self: Any, method: str, url: Any, **kwargs: Any) -> Any:
-        if router.runs_trial:
+        # A WebSocket goes on after its answer, which no recording can.
+        if router.runs_trial and "Sec-WebSocket-Key" not in (kwargs.get("headers") or ()):
             return await follow(hop, self, method, url, kwargs)
         router.ignores(method.upper(), _address(self, url, kwargs))
         return await original(self, method, url, **kwargs)

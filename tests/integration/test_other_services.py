@@ -225,3 +225,47 @@ def ask(text):
     result.stdout.fnmatch_lines(["connections attempted: 0"])
     (file,) = (project.path / "cassettes").rglob("*.yaml")
     assert "traces" not in file.read_text()
+
+
+#: Talks to a WebSocket server, which goes by the name of a remote host.
+OVER_WEBSOCKET = """
+import asyncio
+import aiohttp
+from aiohttp import web
+
+async def echo(request):
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_str(f"echo of {message.data}")
+    return socket
+
+async def talk():
+    service = web.Application()
+    service.router.add_get("/", echo)
+    runner = web.AppRunner(service)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
+    try:
+        async with aiohttp.ClientSession(connector=connector) as session:
+            async with session.ws_connect(f"ws://chat.example.com:{port}/") as socket:
+                await socket.send_str("hello")
+                return await socket.receive_str(timeout=10)
+    finally:
+        await runner.cleanup()
+
+def ask(text):
+    said = asyncio.run(talk())
+    assert said == "echo of hello"
+    return said
+"""
+
+
+def test_websockets_are_left_alone(project: pytest.Pytester, echo: EchoServer) -> None:
+    for _ in ("recorded", "replayed"):
+        run_one(project, "--tiers=nano", app=OVER_WEBSOCKET).assert_outcomes(passed=1)
+    assert echo.requests == []
+    assert not list(project.path.rglob("test_ask*.yaml"))
