@@ -116,6 +116,8 @@ class Ahead:
 
     def __init__(self) -> None:
         self._promises: dict[str, deque[Promise]] = defaultdict(deque)
+        #: Those that somebody has asked for, and did not wait for.
+        self._given_back: dict[str, deque[Promise]] = defaultdict(deque)
         self._lock = threading.Lock()
 
     def expect(self, key: str) -> Promise:
@@ -128,17 +130,17 @@ class Ahead:
     def take(self, key: str) -> Promise | None:
         """Reserve the first answer to a request, perhaps still to come; None: there is none."""
         with self._lock:
-            waiting = self._promises.get(key)
-            while waiting:
-                promise = waiting.popleft()
-                if not promise.done() or promise.result() is not None:
-                    return promise
+            for waiting in (self._given_back[key], self._promises[key]):
+                while waiting:
+                    promise = waiting.popleft()
+                    if not promise.done() or promise.result() is not None:
+                        return promise
         return None
 
     def give_back(self, key: str, promise: Promise) -> None:
         """Let another call have an answer that the one it was reserved for did not wait for."""
         with self._lock:
-            self._promises[key].appendleft(promise)
+            self._given_back[key].append(promise)
 
     @property
     def left(self) -> tuple[Promise, ...]:

@@ -16,7 +16,7 @@ from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher, SentRequest
 from pytest_tiers.cassettes.names import CassetteFile
 from pytest_tiers.cassettes.scrub import Scrubber
-from pytest_tiers.cassettes.tape import Exchange, Tape, TapeLabel, WireAnswer
+from pytest_tiers.cassettes.tape import Ahead, Exchange, Tape, TapeLabel, WireAnswer
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteMiss
 from pytest_tiers.settings import RecordMode
 
@@ -237,6 +237,16 @@ def test_repeated_requests_replay_in_the_order_they_were_sent(root: Path) -> Non
     assert [run.ask("q"), run.ask("q"), run.ask("r")] == ["first", "second", "other"]
     with pytest.raises(CassetteMiss, match="every recorded answer to this request is used"):
         run.ask("q")
+
+
+def test_an_answer_that_a_call_did_not_wait_for_is_the_next_ones() -> None:
+    ahead = Ahead()
+    promise = ahead.expect("question")
+    assert ahead.take("question") is promise
+    ahead.give_back("question", promise)
+    assert ahead.left == ()  # it was asked for
+    assert ahead.take("question") is promise
+    assert ahead.take("question") is None
 
 
 def test_answers_are_kept_in_the_order_of_sending_not_of_arrival(root: Path) -> None:
