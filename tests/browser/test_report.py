@@ -68,6 +68,7 @@ def test_it_opens_without_errors_or_requests(
         "each => !each.closest('.scroll') && each.getBoundingClientRect().right > innerWidth)"
     )
     assert page.run(f"{outside}.map(each => each.textContent.slice(0, 80))") == []
+    assert overflowing(page) == []
 
 
 @THEMES
@@ -89,6 +90,14 @@ def test_all_text_has_enough_contrast(
     assert found == []
 
 
+def overflowing(page: Opened) -> list[str]:
+    """The scales and moves whose text is wider than their room."""
+    wide = "each => each.scrollWidth > each.clientWidth + 1"
+    places = "document.querySelectorAll('.scale, .moves')"
+    found: list[str] = page.run(f"return [...{places}].filter({wide}).map(e => e.innerText)")
+    return found
+
+
 def test_on_paper_it_is_black_on_white(open_page: Open, reports: Reports) -> None:
     page = open_page(reports.support_desk, theme="dark", media="print", width=720)
     style = "const style = getComputedStyle(document.documentElement);"
@@ -99,6 +108,8 @@ def test_on_paper_it_is_black_on_white(open_page: Open, reports: Reports) -> Non
     assert page.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
     table = "return document.querySelector('table.prompts').getBoundingClientRect().right"
     assert page.run(table) <= 720
+    assert page.run("return getComputedStyle(document.querySelector('.matrix')).display") == "none"
+    assert overflowing(page) == []
     assert page.browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
 
 
