@@ -73,6 +73,7 @@ class Ledger:
         self.summary: RunSummary | None = None
         self.plan: Plan | None = None
         self.usage_error: str | None = None
+        self._is_closed = False
 
     @property
     def _is_worker(self) -> bool:
@@ -114,6 +115,21 @@ class Ledger:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Close the books, unless somebody needed that before."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._close(session)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_summary(self, summary: list[str], session: pytest.Session) -> None:
+        """Add our section to the report of pytest-html, which it may write before our turn."""
+        self.pytest_sessionfinish(session)
+        if self.summary is not None:
+            from pytest_tiers.reports.pytest_html import section
+
+            summary.append(section(self.summary))
+
+    def _close(self, session: pytest.Session) -> None:
         """Fold the journals, settle the trials, write the reports."""
         if self.runner is not None:
             self.runner.stop()
