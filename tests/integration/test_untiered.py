@@ -210,7 +210,7 @@ def test_a_session_without_trials_imports_nothing_heavy(pytester: pytest.Pyteste
     )
     pytester.makepyfile("def test_it(): ...")
     plugins = ("no:asyncio", "no:anyio", "no:cov", "no:pytest_cov", "no:hypothesispytest",
-               "no:xdist", "no:xdist.looponfail", "no:rerunfailures")  # fmt: skip
+               "no:xdist", "no:xdist.looponfail", "no:rerunfailures", "no:html")  # fmt: skip
     args = [arg for name in plugins for arg in ("-p", name)]
     result = pytester.runpytest_subprocess(*args)
     result.assert_outcomes(passed=1)
