@@ -88,14 +88,17 @@ class Pruning:
         """What the run was to do, as far as somebody asked; None where that is not known."""
         from pytest_tiers.extent import Extent
 
-        # All workers collect the same.
-        found = [one for one in self._of_workers or [self._census.to_builtins()] if one]
-        if not found or found[0]["extent"] is None:
+        extent, failed = self._census.extent, self._census.failed
+        if self._of_workers:  # all of them collect the same
+            found = [one for one in self._of_workers if one is not None]
+            failed = any(one["failed"] for one in found)
+            known = [one["extent"] for one in found if one["extent"] is not None]
+            extent = Extent.from_builtins(known[0]) if known else None
+        if extent is None:
             return None
-        failed = any(one["failed"] for one in found)
         lf = getattr(self._config.option, "lf", False)
         return dataclasses.replace(
-            Extent.from_builtins(found[0]["extent"]),
+            extent,
             is_whole=not failed and _why_unseen(self._config) is None,
             knows_left_out=not failed and not lf,
         )

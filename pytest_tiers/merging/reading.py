@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent
@@ -21,6 +21,7 @@ from pytest_tiers.records import (
     Fingerprint,
     LockEntry,
     NotRun,
+    Outcome,
     RequestParts,
     Revert,
     Tokens,
@@ -45,6 +46,12 @@ _TRIALS = ' "trials": [\n'
 _MERGING = "merging"
 
 
+#: What reading something else than our own report may end in.
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+_OUTCOMES = frozenset(get_args(Outcome))
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """A report without its trials. Money in ``document`` is text, as in the file."""
@@ -66,7 +73,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except _DAMAGE as error:
         raise ConfigurationError(
             f"{path} is no JSON report of pytest-tiers, or is damaged "
             f"({type(error).__name__}: {error}). Write it again: pytest --tiers-report={path.name}"
@@ -161,6 +168,8 @@ class _Maker:
         prompt, tier = sys.intern(plain["prompt"]), sys.intern(plain["tier"])
         case, sample = plain["case"], plain["sample"]
         compared, cassette = plain["compared"], plain["cassette"]
+        if plain["outcome"] not in _OUTCOMES:
+            raise ValueError(f'outcome "{plain["outcome"]}"')
         settled: tuple[Agreement, ...] = ()
         if plain["agreement"] is not None:
             number = own_pair(sample)[0] if tier == self._flagship else sample

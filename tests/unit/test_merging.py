@@ -212,6 +212,7 @@ def test_the_gate_fails_the_command(
             ' "settings": {"commit": null}}',
             "damaged",
         ),
+        ("[" * 100_000, "RecursionError"),
         (None, "cannot be read: No such file"),
     ],
 )
@@ -257,3 +258,31 @@ def test_outputs_of_two_shards_are_compared(shard: Callable[..., Path]) -> None:
         ("mini", "missed"),
         ("full", "passed"),
     ]
+
+
+def test_everyday_runs_are_merged_too(
+    shard: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(locked={PROMPT: ENTRY}, gate="locked")
+    paths = [
+        str(
+            shard(
+                name,
+                cases,
+                settings=settings,
+                trials=[trial(PROMPT, case, "current") for case in cases],
+            )
+        )
+        for name, cases in (("a.json", "ab"), ("b.json", "cd"))
+    ]
+    assert main(["merge", *paths, "-o", str(Path(paths[0]).with_name("all.json"))]) == 0
+    assert "tiers: " not in capsys.readouterr().err
+    found = merged(*map(Path, paths)).summary
+    assert (len(found.trials), found.settings.comparison) == (4, False)
+
+
+def test_a_trial_that_is_none_is_damage(shard: Callable[..., Path]) -> None:
+    path = shard("a.json")
+    path.write_text(path.read_text().replace('"outcome": "passed"', '"outcome": "fine"'))
+    with pytest.raises(ConfigurationError, match=r"damaged \(ValueError: outcome \"fine\"\)"):
+        merged(path)
