@@ -139,9 +139,9 @@ class Desk:
         """What makes one comparison when it is called."""
         options = how.options
         criteria, threshold = options_of(self._settings, options)
+        if how.asks and plainly(None, flagship, candidate, {}).value == 1.0:
+            return lambda: Degree(1.0)  # nothing to ask
         if how.by == "judge" and how.asks:
-            if plainly(None, flagship, candidate, {}).value == 1.0:
-                return lambda: Degree(1.0)  # nothing to ask
             ask = consultation.asks_judge()
             return lambda: judge.judged(ask, flagship, candidate, criteria)
         if how.by == "semantic" and how.judgement is None:

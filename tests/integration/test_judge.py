@@ -255,6 +255,16 @@ def test_the_limit_holds_for_judges(
     assert [each["outcome"] for each in nano_trials(report())] == ["passed"] * 3
 
 
+def test_equal_outputs_need_no_embeddings(
+    judged: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    judged.makepyfile(TEST.format(cases=1, how="by='semantic', threshold=1.0"))
+    server.answer = answers(nano="A  Refund.", full="a refund.")
+    assert judged.runpytest(*COMPARE).ret == 0
+    assert nano_trials(report())[0]["output_match"] is True
+    assert "text-embedding-3-small" not in server.calls
+
+
 @pytest.mark.parametrize(
     ("nano", "threshold", "match"),
     [("other words", "", False), ("other words", ", threshold=0.01", True)],

@@ -130,11 +130,6 @@ FINDING = SuiteFinding("mini", "full", 12, 412, -0.011, 0.0391, (), (), ())
             "mini on average over these 12 prompts, by their 412 cases: at most 4 points worse "
             "than full (95% confidence; no drop seen). Left out, because they tell nothing: b.",
         ),
-        (
-            {"difference": None, "cases": 0, "largest_drop": 1.0},
-            "mini on average over these 12 prompts, by their 0 cases: at most 100 points worse "
-            "than full (95% confidence; no case has an answer of both).",
-        ),
     ],
 )
 def test_in_words(changes: dict[str, Any], expected: str) -> None:
@@ -146,6 +141,11 @@ def test_in_words(changes: dict[str, Any], expected: str) -> None:
     (said,) = suite_sentences(summary)
     assert said == expected
     assert "safe" not in said
+
+
+def test_without_a_case_that_both_answered_nothing_is_said() -> None:
+    nothing = replace(FINDING, difference=None, cases=0, largest_drop=1.0)
+    assert list(suite_sentences(run_summary(suite={"mini": nothing}))) == []
 
 
 def test_a_selection_is_named() -> None:
