@@ -38,7 +38,6 @@ def three(costs: dict[str, str], rates: dict[str, float], **changes: Any) -> Pro
     tiers = {
         tier: stats(
             10,
-            tier=tier,
             cost_per_1000=Decimal(cost),
             pass_rate=PassRate(rates[tier], max(0, rates[tier] - 0.1), min(1, rates[tier] + 0.1)),
         )
@@ -128,6 +127,14 @@ def test_labels_of_near_costs_stand_in_two_lines() -> None:
         ("mini", 15),
         ("full", 29),
     ]
+
+
+def test_labels_of_many_near_costs_make_room_for_themselves() -> None:
+    costs = {"nano": "1", "deepseek": "1.01", "kimi": "1.02", "full": "100"}
+    root = drawn(CostPanel(three(costs, dict.fromkeys(costs, 0.5)), (0.0, 2.0)).draw())
+    labels = of_class(root, "label")
+    assert [number(each, "y") for each in labels] == [29, 15, 1, 29]
+    assert (root.get("viewBox"), root.get("height")) == ("0 -14 332 228", "228")
 
 
 def test_a_panel_without_numbers_says_so() -> None:

@@ -29,6 +29,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 24, 40, 40
 _LONGEST_LABEL = 12
 #: A character of a label takes about so many pixels, a line so many.
 _CHARACTER, _LINE = 7, 14
+#: A panel has room for so many lines of labels; more make it taller.
+_ROWS = 2
 
 
 def evidence_bar(comparison: Comparison) -> Markup | None:
@@ -153,11 +155,15 @@ class CostPanel:
     def __init__(self, prompt: PromptSummary, span: tuple[float, float]) -> None:
         self._low, self._high = span
         self._choices = choices(prompt)
+        placed = [(self._x(each), each) for each in self._choices]
+        self._labelled = list(_rows_of_labels(placed))
+        rows = max((row + 1 for _, row in self._labelled), default=0)
         self._drawing = Drawing(
             _PANEL_WIDTH,
             _PANEL_HEIGHT,
             f"{one_line(prompt.id)}: cost of 1,000 runs against pass rate",
             " ".join(map(_in_words, self._choices)) or "No tier has a known cost and pass rate.",
+            above=max(0, rows - _ROWS) * _LINE,
             class_="panel",
         )
 
@@ -169,7 +175,7 @@ class CostPanel:
             for each in frontier(self._choices)
         )
         self._drawing.add("polyline", class_="frontier", points=line)
-        for choice, row in _rows_of_labels([(self._x(each), each) for each in self._choices]):
+        for choice, row in self._labelled:
             self._choice(choice, row)
         return self._drawing.markup
 
@@ -214,11 +220,11 @@ class CostPanel:
 
 def _rows_of_labels(found: Iterable[tuple[float, Choice]]) -> Iterator[tuple[Choice, int]]:
     """Each choice with the line above the plot that its name stands in, so that none overlap."""
-    ends = [-math.inf, -math.inf]
+    ends: list[float] = []
     for x, choice in sorted(found, key=itemgetter(0)):
         half = _CHARACTER * (min(len(choice.tier), _LONGEST_LABEL) + 1) / 2
-        line = next((line for line, end in enumerate(ends) if x - half >= end), len(ends) - 1)
-        ends[line] = x + half
+        line = next((line for line, end in enumerate(ends) if x - half >= end), len(ends))
+        ends[line : line + 1] = [x + half]
         yield choice, line
 
 

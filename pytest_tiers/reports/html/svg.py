@@ -9,13 +9,24 @@ from markupsafe import Markup
 
 
 class Drawing:
-    """An SVG image of ``width`` × ``height`` CSS pixels, with a title and a description."""
+    """An SVG image of ``width`` × ``height`` CSS pixels, with a title and a description.
+
+    So many pixels more lie ``above`` its zero.
+    """
 
     def __init__(
-        self, width: int, height: int, title: str, description: str = "", **more: str
+        self,
+        width: int,
+        height: int,
+        title: str,
+        description: str = "",
+        *,
+        above: int = 0,
+        **more: str,
     ) -> None:
-        box: dict[str, float | str] = {"width": width, "height": height, "role": "img"}
-        box["viewBox"] = f"0 0 {width} {height}"
+        tall = height + above
+        box: dict[str, float | str] = {"width": width, "height": tall, "role": "img"}
+        box["viewBox"] = f"0 {-above} {width} {tall}"
         self._root = ElementTree.Element("svg", _attributes({**box, **more}))
         # Screen readers take the first title and description of an image for its name.
         self.text("title", title)
