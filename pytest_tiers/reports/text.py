@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ _WIDE = ("F", "W")
 _ZERO_WIDTH = ("Mn", "Me")
 _NEVER_RAW = ("Cc", "Cf", "Zl", "Zp")
 _ELLIPSIS = "…"
+_ESCAPE = re.compile(r"(?<!\\)\\(?:x[89a-f][0-9a-f]|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
 
 
 def display_width(text: str) -> int:
@@ -43,6 +45,11 @@ def _visible_character(character: str) -> str:
     if category in _NEVER_RAW and character != "\n":
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def unescaped(case: str) -> str:
+    """A case's name as its author wrote it: pytest spells out what is not ASCII."""
+    return _ESCAPE.sub(lambda found: chr(int(found.group()[2:], 16)), case)
 
 
 def one_line(text: str, limit: int = 200) -> str:

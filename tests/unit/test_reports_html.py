@@ -267,6 +267,16 @@ def test_the_matrix_shows_each_case_on_each_tier() -> None:
     assert found.matrix[1].anchor is None
 
 
+def test_cases_are_named_as_their_authors_named_them() -> None:
+    cases = ("\\u6848\\u4f8b-gr\\xfc\\xdfe-\\U0001f600", "\\\\u6848-\\u202e-\\x1b-\\U00110000")
+    trials = [trial(ROUTE, case, tier) for case in cases for tier in ("nano", "full")]
+    page = build_page(run(prompt(ROUTE, comparison("nano")), trials=tuple(trials)))
+    assert [row.case for row in page.prompts[0].matrix] == [
+        "案例-grüße-😀",
+        "\\\\u6848-\\u202e-\\x1b-\\U00110000",
+    ]
+
+
 def test_a_differing_case_shows_request_answers_and_what_they_took() -> None:
     two = (call("nano"), call("nano", tokens=None, cost_usd=None, seconds=1.5))
     summary = pair(

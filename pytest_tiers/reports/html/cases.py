@@ -15,7 +15,7 @@ from pytest_tiers.records import Call, Outcome, Trial
 from pytest_tiers.reports.differences import differing
 from pytest_tiers.reports.html.answers import Shown, side_by_side
 from pytest_tiers.reports.numbers import count, money, seconds
-from pytest_tiers.reports.text import one_line, visible
+from pytest_tiers.reports.text import one_line, unescaped, visible
 
 #: About so many bytes of requests and answers go into a page; the rest is counted. A page for
 #: 50 prompts × 3 tiers × 32 cases stays under 1 MB whatever the models said.
@@ -144,7 +144,7 @@ def _case(found: list[_Trials], most: int) -> Case:
     ended = [f"{candidate.tier} {candidate.outcome}" for _, candidate in found]
     return Case(
         name=first.case,
-        title=f"{one_line(first.case)}{sample}",
+        title=f"{one_line(unescaped(first.case))}{sample}",
         ended=", ".join([*ended, f"{found[0][0].tier} {found[0][0].outcome}"]),
         question=_question(asked, most),
         question_note=_question_note(asked) if asked else "not known",
@@ -209,7 +209,7 @@ def matrix(
         tiers[trial.tier][trial.outcome] += 1
     return tuple(
         MatrixRow(
-            one_line(case, _LONGEST_NAME),
+            one_line(unescaped(case), _LONGEST_NAME),
             tuple(_cell(tiers[tier]) for tier in prompt.tiers),
             anchors.get(case),
         )
