@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -43,7 +42,11 @@ def request_parts(
     they stand there; ``tier`` is what the tier changes in requests.
     """
     bodies = list(bodies)
-    data = _pattern(case)
+    # Longest first: one value may be the beginning of another.
+    data = sorted(
+        {line for value in case.values() for line in _values(value)},
+        key=lambda value: (-len(value), value),
+    )
     said = (
         (role, line)
         for body in bodies
@@ -53,7 +56,7 @@ def request_parts(
     )
     # The same lines stand in all cases of a prompt: each is kept once.
     lines = {
-        sys.intern(_hash([role, line if data is None else data.sub("{}", line)]))
+        sys.intern(_hash([role, _without(data, line)]))
         for role, line in itertools.islice(said, _MOST_LINES)
     }
     schemas = [{key: body[key] for key in sorted(_SCHEMA.intersection(body))} for body in bodies]
@@ -108,13 +111,30 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _pattern(case: Mapping[str, Any]) -> re.Pattern[str] | None:
-    """What finds the values of a case's parameters, longest first."""
-    values = {line for value in case.values() for line in _values(value)}
-    if not values:
-        return None
-    ordered = sorted(values, key=lambda value: (-len(value), value))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, ordered))})(?!\w)")
+def _without(data: Sequence[str], line: str) -> str:
+    """The line with ``{}`` in place of each value that stands there as a word of its own."""
+    parts: list[str] = []
+    end = 0
+    while found := min(
+        ((at, rank) for rank, value in enumerate(data) if (at := _find(value, line, end)) >= 0),
+        default=None,
+    ):
+        at, rank = found
+        parts += [line[end:at], "{}"]
+        end = at + len(data[rank])
+    return "".join((*parts, line[end:]))
+
+
+def _find(value: str, line: str, start: int) -> int:
+    """Where a value next stands between what is no letter, digit or underscore; -1: nowhere."""
+    at, size = line.find(value, start), len(value)
+    while at >= 0 and (_in_word(line[at - 1 : at]) or _in_word(line[at + size : at + size + 1])):
+        at = line.find(value, at + 1)
+    return at
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _values(value: Any) -> Iterator[str]:

@@ -201,6 +201,7 @@ class Ledger:
 
         library = self.runner.library if self.runner is not None else Library()
         self.notes += library.fold(sorted(roots))
+        self._pruning.known = library.known
         # Whether a trial was made anew shows when it stands in its cassette, beside the others.
         for nodeid, trial in self._trials.items():
             self._trials[nodeid] = _as_folded(trial, library)

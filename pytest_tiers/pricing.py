@@ -14,7 +14,7 @@ from pytest_tiers.records import Tokens
 from pytest_tiers.tiers import BUILT_IN, Price, Tier
 
 if TYPE_CHECKING:
-    from genai_prices.types import MatchLogic, PriceCalculation, TieredPrices
+    from genai_prices.types import MatchLogic, ModelInfo, ModelPrice, Provider, TieredPrices
 
 #: Enough digits for exact sums, whatever precision the application under test has set.
 EXACT = Context(prec=80)
@@ -27,6 +27,15 @@ _DATE = re.compile(r"-20\d\d-?\d\d-?\d\d$")
 
 #: A date or a short version (``-0613``, ``-2506``, ``-001``) at the end of a model name.
 _VERSION = re.compile(r"-(20\d\d-?\d\d-?\d\d|\d{3,4})$")
+
+#: Tokens that a price is for.
+_MILLION = 1_000_000
+
+#: Prices of tokens that we count, and of what no call of ours reports.
+_PLAIN_PRICES = frozenset(
+    {"input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok"}
+    | {"web_searches_kcount", "storage_searches_kcount"}
+)
 
 #: Largest context window assumed where the model's own is unknown, in tokens.
 _LARGEST_CONTEXT = 1_048_576
@@ -86,13 +95,13 @@ def list_price(tier: Tier, at: datetime | str | None = None) -> dict[str, str | 
         built_in = BUILT_IN.get(tier.name)
         is_ours = built_in is not None and built_in.price == tier.price
         return _price_entry(tier.price, "built in" if is_ours else "configuration")
+    found = _find(_Query(tier, tier.model, at=at))
     # One token of each: a model with a price for only one of them is unknown.
-    found = _find(Tokens(1, 0, 1, 0), _Query(tier, tier.model, at=at))
-    if found is None:
+    if found is None or not _is_priced(Tokens(1, 0, 1, 0), found.prices):
         return None
     from genai_prices import __version__
 
-    listed = found.model_price
+    listed = found.prices
     price = Price(
         input=_base(listed.input_mtok) or Decimal(0),
         output=_base(listed.output_mtok) or Decimal(0),
@@ -147,47 +156,101 @@ class _Query:
         return {"service_tier": str(self.service_tier)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What genai-prices lists for a model, and the prices that apply to a query."""
+
+    provider: Provider
+    model: ModelInfo
+    prices: ModelPrice
+
+
 def _price(tokens: Tokens, query: _Query) -> Decimal | None:
     price = query.tier.price
     if price is None:
-        found = _find(tokens, query)
-        return None if found is None else found.total_price
+        return _listed_price(tokens, query)
     cached = price.input if price.cached_input is None else price.cached_input
     with localcontext(EXACT):
         full = price.input * (tokens.input - tokens.cached_input) + price.output * tokens.output
         return (full + cached * tokens.cached_input) / 1_000_000
 
 
-def _find(tokens: Tokens, query: _Query) -> PriceCalculation | None:
-    """genai-prices' answer for the first name that it really knows."""
+def _listed_price(tokens: Tokens, query: _Query) -> Decimal | None:
+    found = _find(query)
+    if found is None or not _is_priced(tokens, found.prices):
+        return None
+    with localcontext(EXACT):
+        try:
+            return _total(tokens, found.prices)
+        except ValueError:  # more tokens cached than there are
+            return None
+
+
+def _total(tokens: Tokens, prices: ModelPrice) -> Decimal:
+    """What genai-prices computes, without its general way, which takes a millisecond a call."""
+    from genai_prices import Usage
+    from genai_prices.types import calc_unit_price
+
+    priced = {key for key, price in vars(prices).items() if price is not None}
+    rest = tokens.input
+    total = Decimal(0)
+    for key, count in (
+        ("cache_read_mtok", tokens.cached_input),
+        ("cache_write_mtok", tokens.cache_write),
+    ):
+        if key in priced:  # else it costs what other input costs
+            rest -= count
+            total += calc_unit_price(getattr(prices, key), count, tokens.input, _MILLION)
+    if not priced <= _PLAIN_PRICES or rest < 0:
+        usage = Usage(
+            input_tokens=tokens.input,
+            cache_read_tokens=tokens.cached_input,
+            cache_write_tokens=tokens.cache_write,
+            output_tokens=tokens.output,
+        )
+        return prices.calc_price(usage)["total_price"]
+    total += calc_unit_price(prices.input_mtok, rest, tokens.input, _MILLION)
+    return total + calc_unit_price(prices.output_mtok, tokens.output, tokens.input, _MILLION)
+
+
+def _find(query: _Query) -> _Listed | None:
+    """What genai-prices lists for the first name that it really knows; None: nothing.
+
+    It reads the prices that came with it, never the network.
+    """
+    url = query.provider_url
     for name in query.names:
         for spelling in dict.fromkeys((name, _DATE.sub("", name))):
-            try:
-                found = _calculate(tokens, spelling, query)
-            except (LookupError, ValueError):
+            found = _model(spelling, url)
+            if found is None:
                 continue
-            if _is_listed(spelling, found):
-                return found if _is_priced(tokens, found, query) else None
+            provider, model = found
+            try:
+                when = query.when
+            except ValueError:
+                return None
+            if query.context is None:
+                return _Listed(provider, model, model.get_prices(when))
+            if not _has_variant(provider, model, query.context, when):
+                return None
+            return _Listed(provider, model, model.get_prices(when, query.context))
     return None
 
 
-def _calculate(tokens: Tokens, name: str, query: _Query) -> PriceCalculation:
-    """What genai-prices says; it reads the prices that came with it, never the network."""
-    from genai_prices import Usage, calc_price
+def _model(name: str, url: str | None) -> tuple[Provider, ModelInfo] | None:
+    """The model of that name, whole or but for its date or version; None: it is not listed.
 
-    with localcontext(EXACT):
-        return calc_price(
-            Usage(
-                input_tokens=tokens.input,
-                cache_read_tokens=tokens.cached_input,
-                cache_write_tokens=tokens.cache_write,
-                output_tokens=tokens.output,
-            ),
-            name,
-            provider_api_url=query.provider_url,
-            genai_request_timestamp=query.when,
-            price_context=query.context,
-        )
+    Other matches are by a mere part of the name.
+    """
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        provider, model = get_snapshot().find_provider_model(name, None, None, url)
+    except (LookupError, ValueError):
+        return None
+    names = {name.lower(), _VERSION.sub("", name.lower())}
+    is_listed = model.id.lower() in names or not names.isdisjoint(_spelled_out(model.match))
+    return (provider, model) if is_listed else None
 
 
 def _is_known_host(url: str | None) -> bool:
@@ -200,12 +263,6 @@ def _is_known_host(url: str | None) -> bool:
     except LookupError:
         return False
     return True
-
-
-def _is_listed(name: str, found: PriceCalculation) -> bool:
-    """Whether the match is by the whole name, not by a mere part of it."""
-    listed = {found.model.id.lower(), *_spelled_out(found.model.match)}
-    return name.lower() in listed or _VERSION.sub("", name.lower()) in listed
 
 
 def _spelled_out(match: MatchLogic) -> Iterator[str]:
@@ -223,28 +280,28 @@ def _spelled_out(match: MatchLogic) -> Iterator[str]:
         yield match.ends_with.lower()
 
 
-def _is_priced(tokens: Tokens, found: PriceCalculation, query: _Query) -> bool:
+def _is_priced(tokens: Tokens, prices: ModelPrice) -> bool:
     """Whether all that was used has a price: genai-prices counts what has none as 0."""
-    listed = found.model_price
-    if tokens.input and listed.input_mtok is None:
-        return False
-    if tokens.output and listed.output_mtok is None:
-        return False
-    return query.context is None or _has_variant(found, query.context, query.when)
+    is_missing = (tokens.input and prices.input_mtok is None) or (
+        tokens.output and prices.output_mtok is None
+    )
+    return not is_missing
 
 
-def _has_variant(found: PriceCalculation, context: dict[str, str], when: datetime) -> bool:
-    """Whether genai-prices applied a price for the context; else it takes the standard one.
+def _has_variant(
+    provider: Provider, model: ModelInfo, context: dict[str, str], when: datetime
+) -> bool:
+    """Whether genai-prices has a price for the context; else it takes the standard one.
 
     It does so for unknown service tiers, before the date of the variant, and where one provider
     borrows the prices of another (Azure).
     """
-    if not any(model is found.model for model in found.provider.models):
+    if not any(one is model for one in provider.models):
         return False
     return any(
         variant.when.items() <= context.items()
         and (variant.constraint is None or variant.constraint.active(when))
-        for variant in found.model.price_variants or ()
+        for variant in model.price_variants or ()
     )
 
 
@@ -335,7 +392,7 @@ def _output_limit(request: dict[str, Any]) -> int | None:
 
 
 def _context_window(query: _Query) -> int:
-    found = None if query.tier.price is not None else _find(Tokens(1, 0, 0, 0), query)
+    found = None if query.tier.price is not None else _find(query)
     return (found.model.context_window if found else None) or _LARGEST_CONTEXT
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import Tier
 
 if TYPE_CHECKING:
-    from pytest_tiers.cassettes.format import RecordedCall
+    from pytest_tiers.cassettes.format import Cassette, RecordedCall
     from pytest_tiers.cassettes.unused import Found
     from pytest_tiers.extent import Extent
     from pytest_tiers.findings import UnusedCase
@@ -38,6 +38,8 @@ class Pruning:
     def __init__(self, config: pytest.Config, settings: Settings, census: Census) -> None:
         self._config, self._settings, self._census = config, settings, census
         self._of_workers: list[Mapping[str, Any] | None] = []
+        #: The cassettes that the session has read already; none, until it says so.
+        self.known: Callable[[Path], Cassette | None] = lambda path: None
         #: What was deleted, or would be in a run with --collect-only; None: nobody asked.
         self.pruned: list[UnusedCase] | None = None
         is_worker = hasattr(config, "workerinput")
@@ -122,7 +124,8 @@ class Pruning:
             ),
         )
         workers = [one for one in self._of_workers if one is not None]
-        return find_unused(put_together(workers or [self._census.to_builtins()]), project)
+        existing = put_together(workers or [self._census.to_builtins()])
+        return find_unused(existing, project, self.known)
 
     def unused(self) -> list[UnusedCase] | None:
         """Recordings whose test or case does not exist any more; None where nobody knows."""

@@ -93,7 +93,8 @@ class Runner:
         base_urls = [tier.base_url for tier in tiers if tier.base_url]
         self._key_variables = [tier.api_key_env for tier in tiers if tier.api_key_env]
         self._router = TrialRouter(base_urls, settings.ignore_hosts)
-        self._matcher = Matcher(settings.ignore, self._normalise)
+        has_hook = bool(config.hook.pytest_tiers_normalise_request.get_hookimpls())
+        self._matcher = Matcher(settings.ignore, self._normalise if has_hook else None)
         till = Till(budget, Gates(_share(config, settings.max_in_flight)))
         self._tests = {trial.function: (trial.path, trial.in_test) for trial in trials}
         self._renamed = RenamedCases(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from pytest_tiers.cassettes.plain_yaml import LOADER
 from pytest_tiers.errors import CassetteError
 
 #: What git leaves in the first column; no line of an answer begins there.
@@ -85,7 +86,7 @@ def _line_of_misfit(data: bytes) -> int:
 
 def _line_of(data: bytes, place: tuple[str | int, ...]) -> int:
     """The line of what stands at ``place``, or of the last that is there on the way to it."""
-    node = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    node = yaml.compose(data, Loader=LOADER)
     line = 1
     for step in place:
         node = _inside(node, step)

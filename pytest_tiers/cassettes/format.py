@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from vcr.serializers import yamlserializer
 
 from pytest_tiers.cassettes.damage import MisshapenError, damaged
 from pytest_tiers.cassettes.fields import hide_secret_fields
 from pytest_tiers.cassettes.matching import SentRequest
+from pytest_tiers.cassettes.plain_yaml import parse
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import CassetteError
 
@@ -172,7 +172,7 @@ def dump(cassette: Cassette) -> str:
             text = yaml.dump(
                 document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=10**6
             )
-            if yamlserializer.deserialize(text) == document:
+            if parse(text) == document:
                 return text
     raise CassetteError(f"the answers to {cassette.function} cannot be written as YAML.")
 
@@ -185,7 +185,7 @@ def load(path: Path) -> Cassette:
     """Read a cassette.
 
     Raises CassetteError naming file and line; FileNotFoundError where there is none. Nothing in
-    the file is executed: vcrpy's loader constructs plain values only.
+    the file is executed.
     """
     try:
         data = path.read_bytes()
@@ -197,7 +197,7 @@ def load(path: Path) -> Cassette:
         text = data.decode()
         if not text.endswith("\n"):
             raise ValueError("it is cut off")
-        return _cassette(yamlserializer.deserialize(text))
+        return _cassette(parse(text))
     except (MisshapenError, yaml.YAMLError, RecursionError, *WRONG_SHAPE) as error:
         raise damaged(path, data, error) from error
 

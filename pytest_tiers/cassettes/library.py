@@ -82,6 +82,11 @@ class Library:
             raise found
         return found
 
+    def known(self, path: Path) -> Cassette | None:
+        """The cassette at ``path`` as this session last read or wrote it; None where it did not."""
+        found = self._read.get(path)
+        return found if isinstance(found, Cassette) else None
+
     def generation(self, path: Path, key: TrialKey) -> int | None:
         """The generation of a trial's recording; None where this session wrote no cassette there.
 

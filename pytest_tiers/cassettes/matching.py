@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import itertools
@@ -9,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +37,7 @@ _PASSING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SentRequest:
     """An HTTP request as it goes out; header names are lower case."""
 
@@ -44,7 +46,7 @@ class SentRequest:
     headers: Mapping[str, str]
     body: bytes
 
-    @property
+    @cached_property
     def endpoint(self) -> str | None:
         """Which model endpoint this calls, e.g. ``chat/completions``; None for anything else."""
         path = urlsplit(self.url).path
@@ -57,9 +59,9 @@ class SentRequest:
         """Whether this asks for embeddings."""
         return self.method == "POST" and urlsplit(self.url).path.endswith("/embeddings")
 
-    @property
+    @cached_property
     def json(self) -> Any:
-        """The parsed JSON body; None where it is not JSON."""
+        """The parsed JSON body, not to be changed; None where it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -101,7 +103,8 @@ class Matcher:
         content_type = request.headers.get("content-type", "")
         clean = hide_secret_fields(request.body, content_type)
         request = replace(request, body=clean) if clean != request.body else request
-        body = request.json
+        # A hook may change whatever it is handed.
+        body = request.json if self._normalise is None else copy.deepcopy(request.json)
         if request.asks_model:
             body = {key: value for key, value in body.items() if key not in NOT_COMPARED}
             for path, pattern in self._ignore:

@@ -229,12 +229,11 @@ class Tape:
 
     def without_secrets(self, request: SentRequest) -> SentRequest:
         """The request as it is written and compared, save for its headers."""
-        return SentRequest(
-            request.method,
-            self._scrubber.url(request.url),
-            request.headers,
-            self._scrubber.body(request.body, request.headers.get("content-type")),
-        )
+        url = self._scrubber.url(request.url)
+        body = self._scrubber.body(request.body, request.headers.get("content-type"))
+        if (url, body) == (request.url, request.body):
+            return request
+        return SentRequest(request.method, url, request.headers, body)
 
     def reason_without_secrets(self, reason: str, request: SentRequest) -> str:
         """Why a request failed; some clients tell its whole address."""

@@ -1,7 +1,8 @@
 """The one place that touches HTTP libraries and vcrpy's stubs for them.
 
-The patches stay in place for the session. A call that no trial owns goes to the original at
-once, so that tests that are not tiered (and their streams) run as if we were not there.
+The patches stay in place for the session; a library gets its own when it is imported. A call
+that no trial owns goes to the original at once, so that tests that are not tiered (and their
+streams) run as if we were not there.
 Tried with vcrpy 8.2 to 9.4: its stubs for httpx and aiohttp take an object with the methods of
 `Exchange` as their cassette.
 """
@@ -9,9 +10,7 @@ Tried with vcrpy 8.2 to 9.4: its stubs for httpx and aiohttp take an object with
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pytest_tiers.cassettes.redirects import IN_THE_REQUEST, ExactHeaders, follo
 from pytest_tiers.cassettes.senders import Sender, like_aiohttp, like_httpx
 from pytest_tiers.cassettes.tape import Exchange
 from pytest_tiers.cassettes.tls import certificates_on_demand
+from pytest_tiers.cassettes.when_imported import Patch, when_imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ _POLL = 0.002
 def patched(router: Router) -> Iterator[None]:
     """Send every request of the known HTTP libraries through ``router``, as long as it lasts."""
     with contextlib.ExitStack() as stack:
-        for name in ("httpx", "httpx2"):
-            if importlib.util.find_spec(name):
-                _patch_httpx(stack, importlib.import_module(name), router)
-        if importlib.util.find_spec("requests"):
-            _patch_requests(stack, router)
-        if importlib.util.find_spec("aiohttp"):
-            _patch_aiohttp(stack, router)
-        _keep_send_order(stack)
+        patches: dict[str, Patch] = {
+            "httpx": lambda module: _patch_httpx(stack, module, router),
+            "httpx2": lambda module: _patch_httpx(stack, module, router),
+            "requests": lambda _: _patch_requests(stack, router),
+            "aiohttp": lambda _: _patch_aiohttp(stack, router),
+            "openai._base_client": lambda module: _keep_send_order(stack, module),
+        }
+        stack.enter_context(when_imported(patches))
         yield
 
 
@@ -101,14 +101,13 @@ def _noticing(exchange: Exchange) -> Iterator[None]:
         raise
 
 
-def _keep_send_order(stack: contextlib.ExitStack) -> None:
+def _keep_send_order(stack: contextlib.ExitStack, module: Any) -> None:
     """Let OpenAI's async clients send calls in the order in which the application made them.
 
     The first calls of each client look up the platform's name (for a header) in a thread each.
     Made together, they would go out in another order in each run, and equal ones among them
     would replay each other's answers.
     """
-    module = sys.modules.get("openai._base_client")
     if not hasattr(module, "asyncify"):
         return
 
@@ -122,8 +121,6 @@ def _keep_send_order(stack: contextlib.ExitStack) -> None:
 
 
 def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> None:
-    from vcr.stubs.httpx_stubs import vcr_handle_async_request, vcr_handle_request
-
     original = module.HTTPTransport.handle_request
     original_async = module.AsyncHTTPTransport.handle_async_request
 
@@ -136,6 +133,17 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
             headers=dict(sent.headers),
             content=sent.body,
             extensions=request.extensions,
+        )
+
+    def replayed(exchange: Exchange) -> Any:
+        """The recorded answer, made as vcrpy's stub makes it, which need not be imported for it."""
+        recorded = exchange.play_response()
+        message = recorded["status"]["message"]
+        return module.Response(
+            recorded["status"]["code"],
+            headers=[(name, each) for name, all in recorded["headers"].items() for each in all],
+            stream=module.ByteStream(recorded["body"]["string"]),
+            extensions={"reason_phrase": message.encode("ascii")} if message else None,
         )
 
     def handle_request(self: Any, request: Any) -> Any:
@@ -151,6 +159,10 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
             return original(self, request)
         with _noticing(call.exchange):
             _wait(call.exchange)
+            if call.exchange.replays:
+                return replayed(call.exchange)
+            from vcr.stubs.httpx_stubs import vcr_handle_request
+
             return vcr_handle_request(call.exchange, original, module)(
                 self, rebuilt(request, received, call.request)
             )
@@ -166,6 +178,10 @@ def _patch_httpx(stack: contextlib.ExitStack, module: Any, router: Router) -> No
             return await original_async(self, request)
         with _noticing(call.exchange):
             await _wait_async(call.exchange)
+            if call.exchange.replays:
+                return replayed(call.exchange)
+            from vcr.stubs.httpx_stubs import vcr_handle_async_request
+
             return await vcr_handle_async_request(call.exchange, original_async, module)(
                 self, rebuilt(request, received, call.request)
             )
@@ -253,7 +269,6 @@ def _uploaded(body: Any) -> bytes:
 
 def _patch_aiohttp(stack: contextlib.ExitStack, router: Router) -> None:
     from aiohttp import ClientSession
-    from vcr.stubs.aiohttp_stubs import vcr_request
 
     original: Any = ClientSession._request
 
@@ -281,6 +296,8 @@ def _patch_aiohttp(stack: contextlib.ExitStack, router: Router) -> None:
             return await original(exact, sent.method, sent.url, **one), received
         with _noticing(call.exchange):
             await _wait_async(call.exchange)
+            from vcr.stubs.aiohttp_stubs import vcr_request
+
             answer = await vcr_request(call.exchange, original)(exact, sent.method, sent.url, **one)
             return answer, received
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from vcr.serializers import yamlserializer
 
 from pytest_tiers.cassettes import format
 from pytest_tiers.cassettes.journal import folding, write_atomically
@@ -26,6 +25,7 @@ from pytest_tiers.cassettes.names import (
     name_in_module,
     of_all_tiers,
 )
+from pytest_tiers.cassettes.plain_yaml import parse
 from pytest_tiers.errors import CassetteError
 from pytest_tiers.findings import UnusedCase
 from pytest_tiers.mixes import tiers_in
@@ -93,10 +93,15 @@ class Stored:
     trials: tuple[tuple[str, int, int], ...]
 
 
-def find_unused(existing: Existing, project: Project) -> Found:
-    """All recordings that no existing test reads, and those of tiers that are not defined."""
+def find_unused(
+    existing: Existing, project: Project, known: Callable[[Path], format.Cassette | None]
+) -> Found:
+    """All recordings that no existing test reads, and those of tiers that are not defined.
+
+    ``known`` gives the cassettes that were read already, so that none is read twice.
+    """
     found = Found()
-    judge = _Judge(existing, project)
+    judge = _Judge(existing, project, known)
     beside = {folder / "cassettes" for folder in existing.folders}
     roots = beside if project.cassettes is None else {project.cassettes}
     for root in sorted(root for root in roots if root.is_dir()):
@@ -123,8 +128,13 @@ def find_unused(existing: Existing, project: Project) -> Found:
 class _Judge:
     """Tells which recordings of a cassette nobody reads."""
 
-    def __init__(self, existing: Existing, project: Project) -> None:
-        self._existing, self._project = existing, project
+    def __init__(
+        self,
+        existing: Existing,
+        project: Project,
+        known: Callable[[Path], format.Cassette | None],
+    ) -> None:
+        self._existing, self._project, self._known = existing, project, known
         self._modules = {
             project.place(module, "", "").path.parent: module for module in existing.modules
         }
@@ -138,7 +148,8 @@ class _Judge:
 
         Raises CassetteError where it cannot be read.
         """
-        stored = read_index(file.path)
+        cassette = self._known(file.path)
+        stored = read_index(file.path) if cassette is None else _stored_in(cassette)
         module = self._modules.get(file.path.parent)
         if module is None and not (self._project.owns(file.root) and self._is_gone(file, stored)):
             return None
@@ -203,7 +214,7 @@ def read_index(path: Path) -> Stored:
         # The metadata stand last; no line of an answer begins in the first column.
         text = path.read_bytes()
         start = text.rindex(b"\nmetadata:\n")
-        stored = _stored(yamlserializer.deserialize(text[start:].decode())["metadata"])
+        stored = _stored(parse(text[start:].decode())["metadata"])
         interactions = text.count(b"\n- request:\n", 0, start)
         if text.endswith(b"\n") and interactions == sum(answers for *_, answers in stored.trials):
             return stored
@@ -211,6 +222,10 @@ def read_index(path: Path) -> Stored:
         cassette = format.load(path)
     except FileNotFoundError as error:
         raise CassetteError(f"{path}: no longer there.") from error
+    return _stored_in(cassette)
+
+
+def _stored_in(cassette: format.Cassette) -> Stored:
     trials = [*cassette.recordings.items(), *cassette.unfinished.items()]
     return Stored(
         cassette.function,

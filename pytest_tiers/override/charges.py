@@ -185,13 +185,18 @@ class Charge:
         till, call = self._till, self.call
         said = read_answer(call.endpoint, wire.body, wire.content_type)
         reading = read_status(wire.status, said)
+        cost = self._price(said, wire)
         paid = replace(
             call,
             answered_by=said.model,
             status=wire.status,
             tokens=said.tokens,
-            cost_usd=self._price(said, wire),
-            uncached_cost_usd=self._price(said, wire, uncached=True),
+            cost_usd=cost,
+            uncached_cost_usd=(
+                self._price(said, wire, uncached=True)
+                if said.tokens and (said.tokens.cached_input or said.tokens.cache_write)
+                else cost
+            ),
             reported_cost_usd=said.reported_cost,
             seconds=wire.seconds,
             recorded_at=wire.at,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from genai_prices import types
-from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
+from genai_prices import Usage, calc_price, types
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot, set_custom_snapshot
 
 from pytest_tiers.budget import Budget, Spending
 from pytest_tiers.errors import BudgetReached
@@ -263,6 +263,28 @@ def test_unknown_use_is_unpriced_not_free() -> None:
     assert price_of(None, own, answered_by="big") is None
     assert price_of(Tokens(1, 0, 1, 0), own, answered_by="big", billed_apart=True) is None
     assert price("big", Tokens(5, 9, 1, 0)) is None
+
+
+def test_prices_are_those_that_genai_prices_computes() -> None:
+    set_custom_snapshot(None)
+    uses = [Tokens(1000, 300, 70, 0), Tokens(400_000, 0, 9, 0), Tokens(900, 200, 50, 0, 600)]
+    when = datetime.fromisoformat(AUTUMN)
+    ids = {model.id for provider in get_snapshot().providers for model in provider.models}
+    compared = 0
+    for name in sorted(ids):
+        for used in uses:
+            usage = Usage(
+                input_tokens=used.input,
+                cache_read_tokens=used.cached_input,
+                cache_write_tokens=used.cache_write,
+                output_tokens=used.output,
+            )
+            if (ours := price(name, used)) is not None:
+                with localcontext(Context(prec=80)):
+                    theirs = calc_price(usage, name, genai_request_timestamp=when).total_price
+                assert str(ours) == str(theirs)
+                compared += 1
+    assert compared > 1_000
 
 
 def test_the_application_s_decimal_context_does_not_round_prices() -> None:
