@@ -23,9 +23,10 @@ from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.senders import Sender
 from pytest_tiers.cassettes.tape import Ahead, Tape
 from pytest_tiers.cassettes.transports import OpenedCall
-from pytest_tiers.collection import PARAMETER, TRIAL, PlannedTrial, TrialKey
+from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey
 from pytest_tiers.errors import RunEnded
-from pytest_tiers.fixtures import tier_handle
+from pytest_tiers.handles import tier_handle
+from pytest_tiers.markers import PARAMETER
 from pytest_tiers.override.active import ActiveTrial, CallRules
 from pytest_tiers.override.fan_out import charge_of
 from pytest_tiers.override.own_threads import apart

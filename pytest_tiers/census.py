@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tiers.cassettes.names import Test
-from pytest_tiers.collection import PlannedTrial, existing_cases, is_trial
+from pytest_tiers.markers import is_trial
 
 if TYPE_CHECKING:
+    from pytest_tiers.cassettes.names import Test
     from pytest_tiers.cassettes.unused import Existing
+    from pytest_tiers.collection import PlannedTrial
     from pytest_tiers.extent import Extent
 
 
@@ -65,6 +66,8 @@ class Census:
     @cached_property
     def cases(self) -> Mapping[Test, frozenset[str] | None]:
         """The cases of each tiered test, to be asked for when the collection has ended."""
+        from pytest_tiers.collection import existing_cases
+
         return existing_cases(self.items)
 
     def to_builtins(self) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from pytest_tiers.lock import FILE as LOCK_FILE
 from pytest_tiers.lock import remembered
 from pytest_tiers.lock.reading import read
 from pytest_tiers.lock.writing import update
+from pytest_tiers.modes import GATE_MODES
 from pytest_tiers.records import LockEntry, Revert
 from pytest_tiers.reports.numbers import points_at_most
-from pytest_tiers.settings import GATE_MODES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.compat import NOTSET
 
-from pytest_tiers import concurrency, markers
+from pytest_tiers import concurrency, marker_settings
 from pytest_tiers.cassettes.names import Test, name_in_module
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.markers import MARKER, MUST_PASS, TestSettings
+from pytest_tiers.marker_settings import TestSettings
+from pytest_tiers.markers import MARKER, MUST_PASS, PARAMETER, asks_for_tier, is_marked
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import Tier
 
@@ -32,15 +33,8 @@ if TYPE_CHECKING:
 #: What this run was asked to do.
 SETTINGS = pytest.StashKey[Settings]()
 
-#: The module that defines our own ``tier`` fixture.
-_FIXTURES = "pytest_tiers.fixtures"
-
 #: The remedy where a tiered test cannot be one.
 _HOW_TO_KEEP_OUT = f"remove @pytest.mark.{MARKER}, or take its file out of `tests`"
-
-#: The parameter that our parametrization adds; no test names it.
-PARAMETER = "_tiers_trial"
-
 
 #: Function, case, tier, sample.
 TrialKey = tuple[str, str, str, int]
@@ -117,15 +111,15 @@ class Collection:
 
     @cached_property
     def _files(self) -> frozenset[Path]:
-        return markers.files_of(self.settings)
+        return marker_settings.files_of(self.settings)
 
     def is_tiered(self, metafunc: pytest.Metafunc) -> bool:
         """Whether the test function is to be run on tiers."""
         definition = metafunc.definition
         return (
-            markers.is_marked(definition)
-            or markers.is_in(definition.path, self._files)
-            or _asks_for_tier(metafunc.fixturenames, metafunc._arg2fixturedefs)
+            is_marked(definition)
+            or marker_settings.is_in(definition.path, self._files)
+            or asks_for_tier(metafunc.fixturenames, metafunc._arg2fixturedefs)
         )
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
@@ -135,7 +129,9 @@ class Collection:
         self._has_found_any = True
         definition = metafunc.definition
         try:
-            settings = markers.settings_of(definition, _function_of(definition), self.settings)
+            settings = marker_settings.settings_of(
+                definition, _function_of(definition), self.settings
+            )
         except ConfigurationError as error:
             self.problems.append(str(error))
             return
@@ -206,20 +202,20 @@ class Collection:
     def _refuse_marked_too_late(self, items: Iterable[pytest.Item]) -> None:
         for item in items:
             is_unittest = _is_unittest(item)
-            if markers.is_marked(item) and is_unittest:
+            if is_marked(item) and is_unittest:
                 self.problems.append(
                     f"{item.nodeid}: a unittest.TestCase cannot run on tiers, because pytest "
                     "cannot parametrize its methods. Make the class a plain one (no base "
                     f"class, assert statements), or remove @pytest.mark.{MARKER}."
                 )
-            elif markers.is_marked(item) and _parameter_of(item) is None and not self.problems:
+            elif is_marked(item) and _parameter_of(item) is None and not self.problems:
                 self.problems.append(
                     f"{item.nodeid}: @pytest.mark.{MARKER} was added when the test was collected "
                     "already (on one parameter, or by a hook), too late to run it on tiers. Put "
                     "it on the function, class or module, or name the file in `tests` of "
                     "[tool.pytest-tiers]."
                 )
-            elif is_unittest and markers.is_in(item.path, self._files):
+            elif is_unittest and marker_settings.is_in(item.path, self._files):
                 self._notes.append(
                     f"{_function_of(item)} is in `tests` of [tool.pytest-tiers], but a "
                     "unittest.TestCase cannot run on tiers: it runs as always."
@@ -234,7 +230,7 @@ class Collection:
         named = []
         for item, parameter, function, case in _cases(items):
             if function not in settings:
-                settings[function] = markers.settings_of(item, function, self.settings)
+                settings[function] = marker_settings.settings_of(item, function, self.settings)
             joined = settings[function].prompt
             trial = PlannedTrial(
                 prompt=joined or function,
@@ -318,14 +314,6 @@ class Collection:
             )
 
 
-def _asks_for_tier(
-    names: Iterable[str], found: Mapping[str, Sequence[pytest.FixtureDef[Any]]]
-) -> bool:
-    """Whether ``tier`` is our own fixture there, not a project's fixture or parameter."""
-    definitions = found.get("tier", ()) if "tier" in names else ()
-    return bool(definitions) and getattr(definitions[-1].func, "__module__", "") == _FIXTURES
-
-
 def _modules_of(item: pytest.Item) -> list[ModuleType | None]:
     """The modules of a test and of its fixtures."""
     info = getattr(item, "_fixtureinfo", None)
@@ -337,7 +325,7 @@ def _modules_of(item: pytest.Item) -> list[ModuleType | None]:
 
 def _uses_tier(item: pytest.Item) -> bool:
     info = getattr(item, "_fixtureinfo", None)
-    return info is not None and _asks_for_tier(info.names_closure, info.name2fixturedefs)
+    return info is not None and asks_for_tier(info.names_closure, info.name2fixturedefs)
 
 
 def _is_unittest(item: pytest.Item) -> bool:
@@ -391,11 +379,6 @@ def case_parameters(item: Any) -> Mapping[str, Any]:
     """The values that make an item's case what it is, without its tier and sample."""
     params = item.callspec.params
     return {name: value for name, value in params.items() if name != PARAMETER}
-
-
-def is_trial(item: object) -> bool:
-    """Whether an item, which need not be in order yet, runs a test on a tier."""
-    return _parameter_of(item) is not None
 
 
 def _case_of(item: Any, own_id: str) -> str:

@@ -12,16 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tiers.errors import ConfigurationError
-from pytest_tiers.settings import (
-    AUTO,
-    FLAGSHIP_CALLS,
-    Embeddings,
-    FlagshipCalls,
-    IgnoreRule,
-    Judge,
-    PromptSettings,
-    Samples,
-)
+from pytest_tiers.modes import AUTO, FLAGSHIP_CALLS, FlagshipCalls, Samples
+from pytest_tiers.settings import Embeddings, IgnoreRule, Judge, PromptSettings
+from pytest_tiers.table import find_table
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Price, Tier
 
 #: What a tier may be called. Sample numbers are appended as ``-2``, so a name cannot end so.
@@ -57,28 +50,6 @@ class FileConfiguration:
     prompts: Mapping[str, PromptSettings] = field(default_factory=dict)
     judge: Judge | None = None
     embeddings: Embeddings | None = None
-
-
-def find_table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
-    """The nearest pyproject.toml with our table, from the folder ``start`` upwards."""
-    for folder in (start, *start.parents):
-        path = folder / "pyproject.toml"
-        try:
-            raw = path.read_bytes()
-        except OSError:
-            continue
-        # Most projects do not use us: do not parse their file to learn that.
-        if b"pytest-tiers" not in raw:
-            continue
-        import tomllib
-
-        try:
-            table = tomllib.loads(raw.decode()).get("tool", {}).get("pytest-tiers")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
-        if table is not None:
-            return path, table
-    return None
 
 
 def read(start: Path) -> FileConfiguration:

@@ -18,7 +18,7 @@ from pytest_tiers.cassettes.substitutes import (
 )
 from pytest_tiers.collection import PlannedTrial
 from pytest_tiers.control_cases import chosen
-from pytest_tiers.fixtures import ACTIVE
+from pytest_tiers.handles import ACTIVE
 from pytest_tiers.hidden import HiddenRuns, conceal
 from pytest_tiers.outcomes import TestEnd, judge
 from pytest_tiers.override.active import ActiveTrial

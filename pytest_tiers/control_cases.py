@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from pytest_tiers.settings import ControlMode
+from pytest_tiers.modes import ControlMode
 
 #: Cases of a test that are tried unless all are asked for: enough to see a test that never fails,
 #: few enough that a replay takes no longer to speak of.

@@ -1,4 +1,4 @@
-"""The command line, and the settings of a run made from it and the configuration file."""
+"""The settings of a run, made from the command line and the configuration file."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tiers.command_line import DIFF_SUFFIXES
 from pytest_tiers.configuration import (
     FileConfiguration,
     Place,
     check_tier_name,
-    find_table,
     read,
     unknown_tier,
 )
-from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.lock import FILE as LOCK_FILE
-from pytest_tiers.reports.writers import SUFFIXES
-from pytest_tiers.settings import (
+from pytest_tiers.modes import (
     CONTROL_MODES,
     GATE_MODES,
     RECORD_MODES,
@@ -30,107 +28,14 @@ from pytest_tiers.settings import (
     GateMode,
     Prune,
     RecordMode,
-    Settings,
 )
+from pytest_tiers.reports.writers import SUFFIXES
+from pytest_tiers.settings import Settings
+from pytest_tiers.table import configuration_folder
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 
 if TYPE_CHECKING:
     from pytest_tiers.records import LockEntry, Revert
-
-
-#: What a file of differences may be called.
-DIFF_SUFFIXES = (".patch", ".diff")
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Add the ``--tiers...`` options to pytest's command line."""
-    group = parser.getgroup("tiers", "compare model tiers (pytest-tiers)")
-    add = group.addoption
-    add("--tiers", metavar="A,B,C", help="compare these tiers, cheapest first; NAME=MODEL: ad hoc")
-    add("--tiers-flagship", metavar="NAME", help="the tier to compare with (the last one)")
-    add("--tiers-samples", metavar="N|auto", help="samples per case and tier (1)")
-    add("--tiers-max-samples", metavar="N", help="most samples of --tiers-samples=auto (10)")
-    add(
-        "--tiers-flagship-calls",
-        metavar="all|lazy",
-        help="lazy: call the flagship only where a candidate missed (all)",
-    )
-    add(
-        "--tiers-record",
-        metavar="|".join(RECORD_MODES),
-        help="when to call models (never under CI, else once when comparing)",
-    )
-    add("--tiers-max-cost", metavar="USD", help="stop recording before it costs more (1.00)")
-    add("--tiers-max-calls", metavar="N", help="stop recording before it makes more calls")
-    add("--tiers-margin", metavar="0.10", help="largest drop in pass rate that is as good")
-    add("--tiers-confidence", metavar="0.95", help="how sure a verdict must be")
-    add("--tiers-by", metavar="prompt|site", help="what the summary judges (prompt)")
-    add(
-        "--tiers-mix",
-        action="store_true",
-        help="search for the cheapest tier of each call site that is as good as the flagship",
-    )
-    add(
-        "--tiers-plan",
-        action="store_true",
-        help="say what a run would record, decide and cost; call nothing",
-    )
-    add(
-        "--tiers-report",
-        metavar="PATH",
-        action="append",
-        default=[],
-        help="write a report; the suffix decides: " + ", ".join(SUFFIXES),
-    )
-    add(
-        "--tiers-diff",
-        metavar="PATH",
-        help="write what the safe downgrades change, for git apply: " + ", ".join(DIFF_SUFFIXES),
-    )
-    add(
-        "--tiers-gate",
-        metavar="|".join(GATE_MODES),
-        help="what may fail a run beside its tests (locked where there is a tiers.lock)",
-    )
-    add("--tiers-update-lock", action="store_true", help="write what is safe to tiers.lock")
-    add(
-        "--tiers-explain",
-        metavar="PROMPT",
-        action="append",
-        default=[],
-        help="print everything known about a prompt: its id, or a part of it",
-    )
-    add(
-        "--tiers-control",
-        metavar="|".join(CONTROL_MODES),
-        help="replay tests with other cases' answers too: can they fail? (auto: a few cases)",
-    )
-    add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
-    add(
-        "--tiers-prune",
-        nargs="?",
-        const="unused",
-        metavar="tiers",
-        help="delete recordings that no test reads any more; =tiers: of undefined tiers too",
-    )
-
-
-def wants_placeholder(args: list[str], inipath: Path | None, rootpath: Path) -> bool:
-    """Whether the project opted in, by an option, our table or a lock file, and not out again."""
-    try:
-        found = find_table(configuration_folder(inipath, rootpath))
-    except ConfigurationError:
-        return False  # reported when the settings are read
-    if found is None:
-        asked = any(arg.startswith("--tiers") for arg in args)
-        return asked or (rootpath / LOCK_FILE).exists()
-    table: Any = found[1]
-    return not isinstance(table, dict) or table.get("placeholder_key") is not False
-
-
-def configuration_folder(inipath: Path | None, rootpath: Path) -> Path:
-    """The folder from which our table is looked for, upwards."""
-    return rootpath if inipath is None else inipath.parent
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -143,7 +48,7 @@ def read_settings(config: pytest.Config) -> Settings:
     lock_file = (file.path.parent if file.path else config.rootpath) / LOCK_FILE
     locked: Mapping[str, LockEntry] = {}
     reverts: tuple[Revert, ...] = ()
-    if lock_file.exists():  # most projects do not use us: what reads it takes milliseconds
+    if lock_file.exists():
         from pytest_tiers.lock.reading import read as read_lock
 
         lock = read_lock(lock_file)

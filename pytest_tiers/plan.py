@@ -12,8 +12,8 @@ from operator import attrgetter
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import PromptSummary, RunSummary
+from pytest_tiers.modes import RecordMode
 from pytest_tiers.records import Trial
-from pytest_tiers.settings import RecordMode
 from pytest_tiers.standings import is_behind
 from pytest_tiers.verdicts import Comparison, Evidence, Verdict, gather
 

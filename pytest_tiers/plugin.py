@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from pytest_tiers import hookspecs, markers, options
+from pytest_tiers import command_line, hookspecs, markers
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.fixtures import tier
 from pytest_tiers.override.keys import PlaceholderKey
-from pytest_tiers.session import TierSession
+from pytest_tiers.standby import Standby, wants_placeholder
 
 __all__ = ["tier"]
 
 #: Everything of ours in this pytest session.
-SESSION = pytest.StashKey[TierSession]()
+STANDBY = pytest.StashKey[Standby]()
 #: The placeholder for a missing key.
 PLACEHOLDER = pytest.StashKey[PlaceholderKey]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    options.add_options(parser)
+    command_line.add_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -31,7 +31,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     placeholder = early_config.stash.setdefault(PLACEHOLDER, PlaceholderKey())
-    if options.wants_placeholder(args, early_config.inipath, early_config.rootpath):
+    if wants_placeholder(args, early_config.inipath, early_config.rootpath):
         placeholder.put()
 
 
@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         # A conftest that loads us comes after the hook that makes the placeholder.
         placeholder = config.stash.setdefault(PLACEHOLDER, PlaceholderKey())
-        config.stash[SESSION] = TierSession(config, placeholder)
+        config.stash[STANDBY] = Standby(config, placeholder)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -49,11 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, Any, Any]:
     result = yield
-    metafunc.config.stash[SESSION].collection.parametrize(metafunc)
+    metafunc.config.stash[STANDBY].parametrize(metafunc)
     return result
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[PLACEHOLDER].take_away()
-    if SESSION in config.stash:
-        config.stash[SESSION].close()
+    if STANDBY in config.stash:
+        config.stash[STANDBY].close()

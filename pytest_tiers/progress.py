@@ -20,7 +20,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from pytest_tiers.budget import Budget
-from pytest_tiers.collection import is_trial
+from pytest_tiers.markers import is_trial
 from pytest_tiers.reports.progress import SoFar, progress_line
 from pytest_tiers.workers import case_of
 

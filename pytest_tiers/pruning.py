@@ -39,7 +39,7 @@ class Pruning:
         self._config, self._settings, self._census = config, settings, census
         self._of_workers: list[Mapping[str, Any] | None] = []
         #: The cassettes that the session has read already; none, until it says so.
-        self.known: Callable[[Path], Cassette | None] = lambda path: None
+        self.known: Callable[[Path], Cassette | None] = lambda _: None
         #: What was deleted, or would be in a run with --collect-only; None: nobody asked.
         self.pruned: list[UnusedCase] | None = None
         is_worker = hasattr(config, "workerinput")

@@ -36,7 +36,7 @@ from pytest_tiers.comparing.desk import Desk, Settled
 from pytest_tiers.control import CONTROL, Controls, ControlTrial
 from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
 from pytest_tiers.fingerprints import request_parts
-from pytest_tiers.fixtures import ACTIVE
+from pytest_tiers.handles import ACTIVE
 from pytest_tiers.hidden import HiddenRuns, conceal, stashed
 from pytest_tiers.mixing import Mixing, MixTrial
 from pytest_tiers.outcomes import TestEnd, WireEvidence, judge

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Generator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +17,10 @@ from pytest_tiers.clients import CLIENTS, Clients
 from pytest_tiers.collection import SETTINGS, Collection
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.ledger import Ledger
+from pytest_tiers.modes import AUTO
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.planning import Planning
 from pytest_tiers.pruning import Pruning
-from pytest_tiers.settings import AUTO
 from pytest_tiers.workers import FANS_OUT, PROBLEM, SPENDING, ForWorkers
 
 if TYPE_CHECKING:
@@ -34,13 +33,13 @@ class TierSession:
     Raises ConfigurationError where the settings cannot be used.
     """
 
-    def __init__(self, config: pytest.Config, placeholder: PlaceholderKey) -> None:
+    def __init__(self, config: pytest.Config, placeholder: PlaceholderKey, census: Census) -> None:
         self._config, self._placeholder = config, placeholder
         self._resources = ExitStack()
         self.settings = options.read_settings(config)
         self._notes: list[str] = []
         self.collection = Collection(self.settings, self._notes)
-        self.census = Census()
+        self.census = census
         self.pruning = Pruning(config, self.settings, self.census)
         self.planning = Planning(config, self.settings)
         self.ledger = Ledger(config, self.settings, self._notes, self.pruning, self.planning)
@@ -48,10 +47,8 @@ class TierSession:
         config.stash[SETTINGS] = self.settings
         clients = config.stash[CLIENTS] = Clients()
         self._resources.callback(clients.close)
-        # Registered later than pytest's own --lf and --ff, so our hooks see what these leave.
         config.pluginmanager.register(self, "tiers-session")
         config.pluginmanager.register(self.ledger, "tiers-ledger")
-        config.pluginmanager.register(self.census, "tiers-census")
         if config.pluginmanager.hasplugin("xdist"):
             workers = ForWorkers(self.settings, self.ledger, self.pruning, lambda: self.spending)
             config.pluginmanager.register(workers, "tiers-workers")
@@ -72,17 +69,14 @@ class TierSession:
 
         return Path(self._resources.enter_context(TemporaryDirectory()), "spending.sqlite")
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(
-        self, session: pytest.Session, items: list[pytest.Item]
-    ) -> Generator[None, None, None]:
-        """Put the trials in order when all other plugins are done, and get ready to run them."""
-        found = len(items)
-        yield
-        self.census.end(failed=bool(session.testsfailed), left_out=found - len(items))
+    def begin(self, session: pytest.Session, items: list[pytest.Item], *, left_out: int) -> None:
+        """Put the trials in order when all other plugins are done, and get ready to run them.
+
+        ``left_out`` tests were collected and will not run.
+        """
         try:
             self.collection.arrange(session, items, self.census.items)
-            self._note_extent(left_out=found - len(items))
+            self._note_extent(left_out=left_out)
             if self.collection.trials and not self._config.option.collectonly:
                 runner = self._get_ready()
                 if self.settings.plan is not None:
@@ -102,10 +96,6 @@ class TierSession:
         if self.census.items and (left_out or writes_json):
             existing = self.collection.planned(self.census.items)
             self.census.extent = extent_of(self.collection.trials, existing)
-
-    def pytest_collection_finish(self) -> None:
-        """From here on only trials see the placeholder."""
-        self._placeholder.take_away()
 
     def _get_ready(self) -> Runner:
         """Make the runner. Raises ConfigurationError for a missing key."""

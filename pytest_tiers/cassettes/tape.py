@@ -24,7 +24,7 @@ from pytest_tiers.cassettes.pool import Drawer
 from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteError, CassetteMiss
-from pytest_tiers.settings import RecordMode
+from pytest_tiers.modes import RecordMode
 
 
 @dataclass(frozen=True, slots=True)

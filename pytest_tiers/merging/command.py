@@ -10,11 +10,11 @@ from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.merging.changes_markdown import markdown
 from pytest_tiers.merging.differences import compare
 from pytest_tiers.merging.shards import Merged, merge
+from pytest_tiers.modes import GateMode
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.reports.terminal import NARROWEST, summary_lines
 from pytest_tiers.reports.text import wrap
 from pytest_tiers.reports.writers import SUFFIXES, save, write
-from pytest_tiers.settings import GateMode
 
 
 def merge_reports(

@@ -14,6 +14,7 @@ from typing import Any, TextIO, get_args
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent
 from pytest_tiers.findings import Retirement
+from pytest_tiers.modes import GateMode
 from pytest_tiers.records import (
     Agreement,
     Call,
@@ -28,14 +29,7 @@ from pytest_tiers.records import (
     Trial,
 )
 from pytest_tiers.reports.json import SCHEMA, VERSION
-from pytest_tiers.settings import (
-    Embeddings,
-    GateMode,
-    IgnoreRule,
-    Judge,
-    PromptSettings,
-    Settings,
-)
+from pytest_tiers.settings import Embeddings, IgnoreRule, Judge, PromptSettings, Settings
 from pytest_tiers.settling import own_pair
 from pytest_tiers.tiers import Ladder, Tier
 

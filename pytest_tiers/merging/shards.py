@@ -26,8 +26,9 @@ from pytest_tiers.merging.reading import (
     read_trials,
     reading,
 )
+from pytest_tiers.modes import GateMode
 from pytest_tiers.records import RequestParts, Trial
-from pytest_tiers.settings import GateMode, Settings
+from pytest_tiers.settings import Settings
 from pytest_tiers.summary import no_search_for_garbage, summarise
 
 #: Prompt, case, tier, sample.

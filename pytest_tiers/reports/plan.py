@@ -7,10 +7,11 @@ from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
 
+from pytest_tiers.modes import AUTO
 from pytest_tiers.plan import Plan, ToDecide, ToRecord
 from pytest_tiers.reports.numbers import count, money, span
 from pytest_tiers.reports.text import listed, one_line, wrap
-from pytest_tiers.settings import AUTO, Settings
+from pytest_tiers.settings import Settings
 
 #: Undecided comparisons of one tier that are told.
 _MOST = 10

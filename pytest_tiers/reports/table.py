@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
+from pytest_tiers.modes import By
 from pytest_tiers.reports.numbers import money, passed_of, percent, points_at_most, score
 from pytest_tiers.reports.text import one_line
-from pytest_tiers.settings import By
 
 #: Verdicts of candidates that gave no answer, so that nothing is known of their cost.
 _NO_ANSWERS = ("unsupported", "no-data")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tiers.collection import SETTINGS
+from pytest_tiers.options import read_settings
 from pytest_tiers.settings import Settings
 
 TIERED = """
@@ -24,7 +24,7 @@ def test_one():
 @pytest.fixture
 def settings(pytester: pytest.Pytester) -> Callable[..., Settings]:
     """The settings that a command line makes."""
-    return lambda *args: pytester.parseconfigure(*args).stash[SETTINGS]
+    return lambda *args: read_settings(pytester.parseconfigure(*args))
 
 
 def said(result: pytest.RunResult) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pytest_tiers.configuration import FileConfiguration, find_table, read
+from pytest_tiers.configuration import FileConfiguration, read
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.settings import IgnoreRule, PromptSettings
+from pytest_tiers.table import find_table
 from pytest_tiers.tiers import BUILT_IN, Price, Tier
 
 TABLE = "[tool.pytest-tiers]\n"

@@ -18,7 +18,7 @@ from pytest_tiers.cassettes.names import CassetteFile
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.cassettes.tape import Ahead, Exchange, Tape, TapeLabel, WireAnswer
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteMiss
-from pytest_tiers.settings import RecordMode
+from pytest_tiers.modes import RecordMode
 
 MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 

@@ -10,6 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
+from pytest_tiers.modes import AUTO
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.advice import moves, next_steps
 from pytest_tiers.reports.changes import change_sentences
@@ -59,7 +60,7 @@ from pytest_tiers.reports.totals import (
     trouble_sentences,
 )
 from pytest_tiers.reports.words import agreement, explanations, own_names
-from pytest_tiers.settings import AUTO, Settings
+from pytest_tiers.settings import Settings
 
 _TITLES: Mapping[str, str] = {
     "safe": "Can move now",
