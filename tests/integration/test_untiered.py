@@ -25,6 +25,17 @@ HEAVY = (
     "requests", "scipy", "sqlite3", "subprocess", "tabulate", "tomllib", "unittest", "vcr", "yaml",
 )  # fmt: skip
 
+#: All of ours that is imported before a project shows that it uses us; each takes a millisecond or
+#: less, and more than twenty together may not.
+OURS = {
+    "pytest_tiers", "pytest_tiers.census", "pytest_tiers.command_line", "pytest_tiers.errors",
+    "pytest_tiers.fixtures", "pytest_tiers.hookspecs", "pytest_tiers.lock", "pytest_tiers.markers",
+    "pytest_tiers.modes", "pytest_tiers.override", "pytest_tiers.override.as_is",
+    "pytest_tiers.override.keys", "pytest_tiers.override.named_site", "pytest_tiers.plugin",
+    "pytest_tiers.reports", "pytest_tiers.reports.writers", "pytest_tiers.standby",
+    "pytest_tiers.table",
+}  # fmt: skip
+
 #: A server whose second chunk waits until the client has shown the first.
 STREAM = """
 import http.server, threading
@@ -206,6 +217,8 @@ def test_a_session_without_trials_imports_nothing_heavy(pytester: pytest.Pyteste
 
         def pytest_unconfigure():
             print("heavy:", sorted({heavy!r} & set(sys.modules)))
+            ours = {{name for name in sys.modules if name.partition(".")[0] == "pytest_tiers"}}
+            print("ours:", sorted(ours - {OURS!r}))
         """
     )
     pytester.makepyfile("def test_it(): ...")
@@ -214,4 +227,17 @@ def test_a_session_without_trials_imports_nothing_heavy(pytester: pytest.Pyteste
     args = [arg for name in plugins for arg in ("-p", name)]
     result = pytester.runpytest_subprocess(*args)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["heavy: []"])
+    result.stdout.fnmatch_lines(["heavy: []", "ours: []"])
+
+
+def test_a_test_that_is_marked_after_it_was_collected_is_told_so(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_itemcollected(item):
+            item.add_marker("tiers")
+        """
+    )
+    pytester.makepyfile("def test_it(): ...")
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*too late to run it on tiers*"])
