@@ -20,10 +20,12 @@ def made_anew_in_part(trials: Iterable[Trial]) -> bool:
     Within a cassette all must be of one generation. A test that joins the prompt later has a
     cassette of its own, which may have fewer generations if it was recorded later.
     """
+    asked = [trial for trial in trials if trial.counts and trial.tier_calls]
+    if len({trial.generation for trial in asked}) <= 1:
+        return False
     by_cassette: defaultdict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        if trial.counts and trial.tier_calls:
-            by_cassette[trial.recording[0] if trial.recording else ""].append(trial)
+    for trial in asked:
+        by_cassette[trial.recording[0] if trial.recording else ""].append(trial)
     generations = []
     for group in by_cassette.values():
         if len({trial.generation for trial in group}) > 1:

@@ -195,9 +195,18 @@ def gather(
     by_case = _means((pair.case, value) for pair, value in complete)
     cases = statistics.tally(by_case)
     each = statistics.tally(value for _, value in complete)
-    highest = [
-        (pair.case, value) for pair, _ in complete if (value := pair.highest_difference) is not None
-    ]
+    # The highest and the cautious differences are others only where a result is unknown.
+    highest = [(pair.case, value) for pair, value in complete]
+    cautious_cases, cautious_pairs = cases, each
+    if any(_worth(one) is None for pair in pairs for one in (pair.candidate, pair.flagship)):
+        highest = [
+            (pair.case, value)
+            for pair, _ in complete
+            if (value := pair.highest_difference) is not None
+        ]
+        cautious = [(pair.case, pair.cautious_difference) for pair in pairs]
+        cautious_cases = statistics.tally(_means(cautious))
+        cautious_pairs = statistics.tally(value for _, value in cautious)
     verdict = _own_verdict(
         trials, candidate, flagship, has_pairs=bool(complete), spared=len(spared), blind=blind
     )
@@ -249,10 +258,8 @@ def gather(
         planned_cases=max(planned_cases, len({trial.case for trial in trials})),
         cases=cases,
         pairs=each,
-        cautious_cases=statistics.tally(
-            _means((pair.case, pair.cautious_difference) for pair in pairs)
-        ),
-        cautious_pairs=statistics.tally(pair.cautious_difference for pair in pairs),
+        cautious_cases=cautious_cases,
+        cautious_pairs=cautious_pairs,
     )
 
 
