@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
@@ -133,9 +134,10 @@ def _trials(file: TextIO) -> Iterator[dict[str, Any]]:
         file.seek(0)
         yield from json.load(file)["trials"]
         return
+    decode = json.JSONDecoder().raw_decode
     for line in file:
         if line.startswith("  "):
-            yield json.loads(line.rstrip("\n").removesuffix(","))
+            yield decode(line, 2)[0]
 
 
 class _Maker:
@@ -229,6 +231,7 @@ class _Maker:
         )
 
 
+@lru_cache(maxsize=10_000)  # most calls of a tier cost one of few amounts
 def _usd(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)
 

@@ -106,9 +106,10 @@ def parts(summary: RunSummary) -> Iterator[str]:
         _head(summary, tables), ensure_ascii=False, indent=1, allow_nan=False, default=str
     )
     yield head.removesuffix("\n}") + ',\n "trials": ['
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     for number, trial in enumerate(summary.trials):
         yield ("," if number else "") + "\n  "
-        yield json.dumps(trial_entry(trial, tables), ensure_ascii=False, allow_nan=False)
+        yield encode(trial_entry(trial, tables))
     yield "\n ]\n}\n"
 
 
