@@ -42,6 +42,7 @@ CONTROL = pytest.StashKey[ControlTrial]()
 class Controls:
     """Runs flagship trials once more, with answers of other cases, before they run themselves.
 
+    Where the flagship is called lazily it may have no answer: then those of the dearest candidate.
     Before, because the last trial of a module or class tears down what its tests share.
     """
 
@@ -60,8 +61,9 @@ class Controls:
         self._known: dict[str, Mapping[str, Answers]] = {}
         self._cases: dict[str, list[str]] = {}
         self._to_choose: defaultdict[str, list[PlannedTrial]] = defaultdict(list)
+        self._tiers = _tiers_to_try(trials, settings)
         for trial in trials:
-            if trial.tier.name == settings.ladder.flagship and trial.sample == 1:
+            if trial.sample == 1 and trial.tier.name == self._tiers[trial.function]:
                 self._to_choose[trial.function].append(trial)
 
     def run(self, item: pytest.Item, trial: PlannedTrial) -> list[ControlTrial]:
@@ -82,8 +84,8 @@ class Controls:
             and settings.control != "off"
             and trial.settings.control
             and settings.record != "all"
-            and trial.tier.name == settings.ladder.flagship
             and trial.sample == 1
+            and trial.tier.name == self._tiers[trial.function]
             and self._hidden.may_run(item)
         )
 
@@ -151,6 +153,19 @@ class Controls:
             for control in controls
             if (worth := _worth(trial, control)) is not None
         )
+
+
+def _tiers_to_try(trials: Sequence[PlannedTrial], settings: Settings) -> dict[str, str]:
+    """The tier, for each test, whose trials are run with other answers."""
+    found = dict.fromkeys((trial.function for trial in trials), settings.ladder.flagship)
+    if settings.spares_flagship:
+        for candidate in settings.ladder.candidates:
+            found |= {
+                trial.function: candidate.name
+                for trial in trials
+                if trial.tier.name == candidate.name
+            }
+    return found
 
 
 def _worth(trial: Trial, control: ControlTrial) -> float | None:

@@ -135,6 +135,24 @@ def test_an_output_to_compare_needs_the_flagships(
     assert report()["trials"][0]["output_match"] is True
 
 
+@pytest.mark.parametrize(("sees", "verdict"), [(True, "safe"), (False, "blind")])
+def test_tests_that_cannot_fail_are_found_without_the_flagship(
+    project: pytest.Pytester, server: OpenAIServer, report: Report, sees: bool, verdict: str
+) -> None:
+    server.answer = lambda body: body["messages"][0]["content"]
+    own = ' == f"question {number}"' if sees else ""
+    test = TESTS.format(cases=8).replace(' == "OK"', own)
+    project.makepyfile(test_it=test.replace("mark.tiers", "mark.tiers(margin=0.5)"))
+    compare = (*LAZY[:2], *LAZY[3:])
+    project.runpytest(*compare)
+    assert server.calls == {"mini-model": 8}
+    server.stop()
+    project.runpytest(*compare)
+    (prompt,) = report()["prompts"]
+    assert prompt["comparisons"]["mini"]["verdict"] == verdict
+    assert prompt["control"] == {"tried": 8, "passed": 0 if sees else 8, "blind": not sees}
+
+
 def test_workers_spare_the_flagship_too(
     project: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
