@@ -188,6 +188,14 @@ def _check_sent(server: OpenAIServer) -> None:
 def _comparable(report: dict[str, Any]) -> list[Any]:
     """What record and replay must agree in. Calls made together may end in another order."""
     return [
-        {**trial, "replayed": None, "calls": sorted(trial["calls"], key=json.dumps)}
+        {**trial, "replayed": None, "calls": sorted(_calls(trial, report), key=json.dumps)}
         for trial in report["trials"]
+    ]
+
+
+def _calls(trial: dict[str, Any], report: dict[str, Any]) -> list[dict[str, Any]]:
+    """A trial's calls, each with its stack: the number of it says which call came first."""
+    return [
+        {**call, "replayed": None, "stack": report["merging"]["stacks"][call["stack"]]}
+        for call in trial["calls"]
     ]

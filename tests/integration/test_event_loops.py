@@ -10,13 +10,17 @@ from tests.round_trip import KEY, round_trip
 SCOPES = ["function", "class", "module", "package", "session"]
 
 #: A client that lives as long as its event loop; calls from tasks, threads and the test itself.
+#: What is asked at the same time in several ways is not the same: threads have no order.
 APP = f"""
 import asyncio
 import aiohttp
 from openai import AsyncOpenAI, OpenAI
 
-ASKED = {{"model": "gpt-5.4", "messages": [], "max_tokens": 9, "temperature": 0}}
 URL = "https://api.openai.com/v1/chat/completions"
+
+def asked(way):
+    messages = [{{"role": "user", "content": way}}]
+    return {{"model": "gpt-5.4", "messages": messages, "max_tokens": 9, "temperature": 0}}
 
 class Assistant:
     async def __aenter__(self):
@@ -38,19 +42,19 @@ class Assistant:
         return said
 
     async def one(self):
-        made = await self.client.chat.completions.create(**ASKED)
+        made = await self.client.chat.completions.create(**asked("one"))
         return made.choices[0].message.content
 
     async def stream(self):
         options = {{"include_usage": True}}
         chunks = await self.client.chat.completions.create(
-            **ASKED, stream=True, stream_options=options
+            **asked("stream"), stream=True, stream_options=options
         )
         found = [chunk.choices[0].delta.content or "" async for chunk in chunks if chunk.choices]
         return "".join(found)
 
     async def over_aiohttp(self):
-        async with self.session.post(URL, json=ASKED) as answer:
+        async with self.session.post(URL, json=asked("aiohttp")) as answer:
             return (await answer.json())["choices"][0]["message"]["content"]
 
     async def in_a_thread(self):
@@ -58,7 +62,8 @@ class Assistant:
 
     def blocking(self):
         with OpenAI(api_key="{KEY}") as client:
-            return client.chat.completions.create(**ASKED).choices[0].message.content
+            made = client.chat.completions.create(**asked("thread"))
+            return made.choices[0].message.content
 """
 
 PYTEST_ASYNCIO = """
