@@ -208,6 +208,13 @@ def _commit(head: Head) -> str | None:
 def _check_alike(heads: Sequence[Head]) -> None:
     """Raises ConfigurationError where the reports are not shards of one run."""
     first = heads[0]
+    with reading(first.path):
+        is_search = first.document["settings"].get("mix")
+    if is_search:
+        raise ConfigurationError(
+            f"{first.path} searched the cheapest tier of each call site (mix), step by step with "
+            "all cases of a prompt. Such a search cannot be merged: run it on one machine."
+        )
     for other in heads[1:]:
         with reading(other.path):
             found = next(shards_that_differ(first.document, other.document), None)

@@ -212,6 +212,7 @@ def test_the_gate_fails_the_command(
             ' "settings": {"commit": null}}',
             "damaged",
         ),
+        ('{"schema": "pytest-tiers/report", "version": 1, "merging": {}}', "KeyError: 'settings'"),
         ("[" * 100_000, "RecursionError"),
         (None, "cannot be read: No such file"),
     ],
@@ -286,3 +287,9 @@ def test_a_trial_that_is_none_is_damage(shard: Callable[..., Path]) -> None:
     path.write_text(path.read_text().replace('"outcome": "passed"', '"outcome": "fine"'))
     with pytest.raises(ConfigurationError, match=r"damaged \(ValueError: outcome \"fine\"\)"):
         merged(path)
+
+
+def test_a_search_of_mixes_is_not_merged(shard: Callable[..., Path]) -> None:
+    path = shard("a.json", settings=replace(SETTINGS, mix=True))
+    with pytest.raises(ConfigurationError, match="run it on one machine"):
+        merged(path, path)
