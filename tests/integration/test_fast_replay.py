@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.integration.one_test import outcomes, run_one
+from tests.integration.one_test import ONE_TEST, outcomes, run_one
 from tests.openai_server import OpenAIServer, Reply
 
 Report = Callable[[], dict[str, Any]]
@@ -185,3 +185,31 @@ def test_a_replay_makes_at_most_one_ssl_context(
     result = project.runpytest("--tiers=nano,full", "-p", "tests.no_network")
     result.assert_outcomes(passed=6)
     assert len(made) == 1  # by the client that the application builds at import
+
+
+#: Imports its HTTP library when it asks, as scripts do.
+LATE = """
+import sys
+
+def ask(text):
+    import requests
+    asked = {"model": "m", "messages": [{"role": "user", "content": text}]}
+    answer = requests.post("https://api.openai.com/v1/chat/completions", json=asked)
+    answer.raise_for_status()
+    libraries = ("aiohttp", "httpx", "requests", "vcr")  # genai-prices imports httpx2
+    print("imported:", [name for name in libraries if name in sys.modules])
+    return answer.json()["choices"]
+"""
+
+
+def test_a_replay_imports_no_library_that_the_application_does_not(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    project.makepyfile(app=LATE, test_it=ONE_TEST)
+    project.runpytest_subprocess("--tiers=nano").assert_outcomes(passed=1)
+    assert len(server.requests) == 1
+    others = ("asyncio", "anyio", "cassetter", "recording")  # plugins that import some of them
+    without = [f"-pno:{name}" for name in others]
+    result = project.runpytest_subprocess("--tiers=nano", "-s", "-ptests.no_network", *without)
+    result.assert_outcomes(passed=1)
+    assert "imported: ['requests']\n" in result.stdout.str()
