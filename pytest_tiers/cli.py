@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_tiers import successor
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.lock import FILE as LOCK_FILE
 from pytest_tiers.lock import remembered
@@ -22,14 +23,20 @@ from pytest_tiers.reports.numbers import points_at_most
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code: 0, 1 where a gate fails, 2 where it could not be done."""
-    asked = _parser().parse_args(arguments)
+    """Run the command; its exit code: 0, 1 where a gate fails, 2 where it could not be done.
+
+    That of ``replace`` is pytest's.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    own = words.index("--") if "--" in words else len(words)
+    asked = _parser().parse_args(words[:own], argparse.Namespace(for_pytest=words[own + 1 :]))
     try:
         done: Done = asked.run(asked)
     except (ConfigurationError, OSError) as error:
         print(f"pytest-tiers: {error}", file=sys.stderr)
         return 2
-    print(done.said)
+    if done.said:
+        print(done.said)
     return done.code
 
 
@@ -51,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     revert.add_argument("prompt", metavar="PROMPT")
     revert.add_argument("--lock", metavar="FILE", type=Path, help="the tiers.lock")
     revert.set_defaults(run=_revert)
+    successor.add_command(commands).set_defaults(run=_replace)
     for command in (accept, revert):
         command.add_argument("--reason", required=True, help="why, for who reads tiers.lock")
     _add_merge(commands.add_parser("merge", help="one report from those of several shards"))
@@ -91,6 +99,10 @@ def _merge(asked: argparse.Namespace) -> Done:
 
     text, passed = merge_reports(asked.shards, asked.output, asked.report, asked.gate)
     return Done(text, 0 if passed else 1)
+
+
+def _replace(asked: argparse.Namespace) -> Done:
+    return Done("", successor.replace(asked))
 
 
 def _accept(asked: argparse.Namespace) -> Done:

@@ -167,7 +167,8 @@ class Collection:
             yield run.ladder[run.ladder.flagship if entry is None else entry.tier]
             return
         for tier in run.ladder.tiers:
-            if settings.tiers is None or tier.name in (*settings.tiers, run.ladder.flagship):
+            named = settings.tiers is None or tier.name in (*settings.tiers, run.ladder.flagship)
+            if named or run.replaced is not None:
                 yield tier
 
     def arrange(
@@ -182,7 +183,7 @@ class Collection:
         collection.
         """
         self._refuse_marked_too_late(items)
-        named = self._named(items)
+        named = self.named(items)
         if self.problems:
             raise ConfigurationError("\n".join(dict.fromkeys(self.problems)))
         self._check_joined(trial for _, trial in named)
@@ -225,7 +226,8 @@ class Collection:
         entry = self.settings.locked.get(trial.prompt)
         return entry if entry is not None and entry.tier == trial.tier.name else None
 
-    def _named(self, items: Iterable[pytest.Item]) -> list[tuple[pytest.Item, PlannedTrial]]:
+    def named(self, items: Iterable[pytest.Item]) -> list[tuple[pytest.Item, PlannedTrial]]:
+        """The items that are trials, each as what it is."""
         settings: dict[str, TestSettings] = {}
         named = []
         for item, parameter, function, case in _cases(items):
@@ -277,13 +279,13 @@ class Collection:
         """The cases of each prompt, selected or not, where tiers.lock depends on them."""
         existing: dict[str, set[str]] = defaultdict(set)
         if self.settings.update_lock:
-            for _, trial in self._named(collected):
+            for _, trial in self.named(collected):
                 existing[trial.prompt].add(trial.case)
         return existing
 
     def planned(self, items: Iterable[pytest.Item]) -> Iterator[PlannedTrial]:
         """What the items among these that are trials would be, run or not."""
-        return (trial for _, trial in self._named(items))
+        return (trial for _, trial in self.named(items))
 
     def _with_plan(
         self, named: list[tuple[pytest.Item, PlannedTrial]], existing: Mapping[str, set[str]]

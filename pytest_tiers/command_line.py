@@ -63,6 +63,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add("--tiers-update-lock", action="store_true", help="write what is safe to tiers.lock")
     add(
+        "--tiers-replace",
+        metavar="OLD",
+        help="compare the other tier with this one's recordings alone; carry tiers.lock over",
+    )
+    add(
         "--tiers-explain",
         metavar="PROMPT",
         action="append",

@@ -374,13 +374,14 @@ class LockChange:
     """What became of a prompt's entry in tiers.lock.
 
     ``adopted``: a tier that is new for the prompt; ``renewed``: new evidence for the same tier;
-    ``carried``: the prompt changed and passes, so its older evidence is carried over; ``kept``:
+    ``carried``: the prompt changed and passes, so its older evidence is carried over;
+    ``replaced``: a model took another's place, and the evidence is against the old one; ``kept``:
     something stood in the way, and ``why`` says what. ``after`` is None where nothing
     is written, ``before`` where there was no entry.
     """
 
     prompt: str
-    kind: Literal["adopted", "renewed", "carried", "kept"]
+    kind: Literal["adopted", "renewed", "carried", "replaced", "kept"]
     before: LockEntry | None
     after: LockEntry | None = None
     why: str = ""
@@ -395,6 +396,7 @@ GateKind = Literal[
     "cost-changed",
     "no-test",
     "old",
+    "unproven",
     "new-model",
     "changed",
     "below",

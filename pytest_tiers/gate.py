@@ -139,6 +139,8 @@ def _changed(
     if now is not None and before and abs(now / before - 1) > _COST_MAY_CHANGE:
         yield GateReason("cost-changed", prompt.id, entry.tier, usd=now, usd_before=before)
     models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
+    if entry.versus is not None:
+        yield GateReason("unproven", prompt.id, entry.tier, date=entry.replaced_on)
     if models.get(entry.tier, entry.model) != entry.model:
         yield GateReason("new-model", prompt.id, entry.tier, entry.model)
     is_stale = any(trial.stale for trial in trials)

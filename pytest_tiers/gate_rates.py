@@ -63,8 +63,9 @@ def rate_tests(
     if trials and floor is not None:
         tests.append(_against_floor(prompt, tier, trials, floor, entry))
     comparison = prompt.comparisons.get(tier)
-    # What somebody accepted without proof is not held against it.
-    if comparison is not None and comparison.cases and entry is not None and not entry.accepted:
+    # What somebody accepted without proof is not held against it, nor what was proven against a
+    # model that is no more.
+    if comparison is not None and comparison.cases and entry is not None and entry.is_proven:
         margin, pairs = comparison.margin, comparison.pairs
 
         def worse(misses: int) -> float:

@@ -258,20 +258,26 @@ class Ledger:
     def _update_lock(self, session: pytest.Session) -> None:
         """Write what the run proved into tiers.lock, if that was asked for."""
         path = self._settings.lock_file
-        if not self._settings.update_lock or path is None or self.summary is None:
+        is_wanted = self._settings.update_lock or self._settings.replaced is not None
+        if not is_wanted or path is None or self.summary is None:
             return
         if session.exitstatus not in _CAME_TO_ITS_END or session.shouldfail or session.shouldstop:
             self.notes.append("tiers.lock is left as it is: the run did not come to its end.")
             return
         from pytest_tiers.lock.adopting import decide
+        from pytest_tiers.lock.carrying import carry_over
         from pytest_tiers.lock.reading import read
         from pytest_tiers.lock.writing import update
 
         try:
             locked = read(path).prompts
-            changes = decide(self.summary, locked, skipped=self._skipped)
+            if self._settings.replaced is None:
+                changes = decide(self.summary, locked, skipped=self._skipped)
+            else:
+                changes = list(carry_over(self.summary, locked))
             adopted = {change.prompt: change.after for change in changes if change.after}
-            update(path, adopted.values())
+            if adopted or self._settings.update_lock:
+                update(path, adopted.values())
         except (ConfigurationError, OSError) as error:
             self.notes.append(f"tiers.lock is left as it is: {error}")
             if session.exitstatus == pytest.ExitCode.OK:

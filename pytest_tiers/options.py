@@ -64,6 +64,7 @@ def read_settings(config: pytest.Config) -> Settings:
         (known, _everyday(locked, file)) if named is None else _named_tiers(named, known)
     )
     asked = _asked(option)
+    replaced = _replaced(option, ladder)
     of_file = {
         name: value
         for name in (
@@ -77,9 +78,11 @@ def read_settings(config: pytest.Config) -> Settings:
         )
         if (value := getattr(file, name)) is not None
     }
-    flagship = _flagship(option.tiers_flagship, file if comparison else FileConfiguration(), ladder)
+    flagship = _flagship(
+        replaced or option.tiers_flagship, file if comparison else FileConfiguration(), ladder
+    )
     return Settings(
-        **{**of_file, **asked},
+        **{**of_file, **asked, **({"flagship_calls": "all"} if replaced else {})},
         ladder=Ladder(tuple(tiers[name] for name in ladder), flagship),
         comparison=comparison,
         record="none" if option.tiers_plan else _record_mode(option.tiers_record, comparison),
@@ -111,13 +114,38 @@ def read_settings(config: pytest.Config) -> Settings:
         gate=_gate(option.tiers_gate, lock_file),
         strict_lock=file.strict_lock,
         max_age=file.max_age,
+        replaced=replaced,
     )
+
+
+def _replaced(option: Any, ladder: tuple[str, ...]) -> str | None:
+    """The tier whose place another one takes: one of exactly two, which nothing else may say of."""
+    old: str | None = option.tiers_replace
+    if old is None:
+        return None
+    at = _option("replace")
+    if option.tiers is None or len(ladder) != 2 or old not in ladder:
+        raise at.wrong(
+            f'give both tiers and no other, e.g. --tiers=NEW=MODEL,{old}: "{old}" is replaced by '
+            "the other one."
+        )
+    for name, value in (
+        ("update-lock", option.tiers_update_lock),
+        ("flagship", option.tiers_flagship),
+    ):
+        if value:
+            raise at.wrong(
+                f"{old} is what is compared with, and tiers.lock is carried over: leave "
+                f"out --tiers-{name}."
+            )
+    return old
 
 
 def _only_in_lock(locked: Mapping[str, LockEntry], known: Mapping[str, Tier]) -> Mapping[str, Tier]:
     """Tiers that a command line named and tiers.lock remembers."""
-    entries = [entry for entry in locked.values() if entry.tier not in known]
-    return {entry.tier: Tier(entry.tier, entry.model) for entry in entries}
+    named = {entry.replaces: entry.replaces_model for entry in locked.values()}
+    named |= {entry.tier: entry.model for entry in locked.values()}
+    return {name: Tier(name, model) for name, model in named.items() if model and name not in known}
 
 
 def _everyday(locked: Mapping[str, LockEntry], file: FileConfiguration) -> tuple[str, ...]:
@@ -269,7 +297,8 @@ def _control_mode(asked: str | None) -> ControlMode:
 def _planned_mode(option: Any) -> RecordMode:
     """The mode of the run that is planned: under CI too, where no run records, ``once``."""
     unfit = {
-        "report": option.tiers_report,
+        # `pytest-tiers replace` plans what it then runs.
+        "report": option.tiers_report and not option.tiers_replace,
         "diff": option.tiers_diff,
         "prune": option.tiers_prune,
         "update-lock": option.tiers_update_lock,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
@@ -13,8 +14,10 @@ from operator import attrgetter
 from pytest_tiers import statistics
 from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.modes import RecordMode
+from pytest_tiers.pricing import price_of
 from pytest_tiers.records import Trial
 from pytest_tiers.standings import is_behind
+from pytest_tiers.tiers import Tier
 from pytest_tiers.verdicts import Comparison, Evidence, Verdict, gather
 
 #: Verdicts that more evidence can still turn into "safe".
@@ -43,7 +46,8 @@ class ToRecord:
     """The trials of one prompt and tier that a run would record.
 
     ``calls`` and ``usd`` are expected from recorded trials of the same prompt and tier, calls
-    that are left alone included; None where there is none, or none with a known cost.
+    that are left alone included; where there is none, from those of the tier ``like``, at this
+    tier's price. None where there is nothing to go by, or no known cost.
     """
 
     prompt: str
@@ -51,6 +55,7 @@ class ToRecord:
     trials: int
     calls: int | None
     usd: Decimal | None
+    like: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class _Expected:
 
     calls: float | None = None
     usd: Decimal | None = None
+    like: str | None = None
 
     def times(self, trials: int) -> Decimal | None:
         """The cost of so many trials in USD."""
@@ -108,12 +114,12 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
     stale = [trial for trial in summary.trials if trial.stale]
     lost = [trial for trial in summary.trials if _has_no_recording(trial)]
     by_mode = {"all": list(summary.trials), "new_episodes": [*stale, *lost]}
-    again = by_mode.get(mode, lost)
+    again = [each for each in by_mode.get(mode, lost) if each.tier != summary.settings.replaced]
     stopped = _stopped(summary)
     missing = [one for one in missing if not (one.may_stop and (one.prompt, one.tier) in stopped)]
     certain = [one for one in missing if one.is_certain]
     wanted = [*certain, *(MissingTrial(trial.prompt, trial.tier) for trial in again)]
-    expected = _expectations(summary.trials)
+    expected = _expectations(summary)
     ladder = summary.settings.ladder.names
     to_record = _to_record(wanted, ladder, expected)
     left = Counter({(one.prompt, one.tier): one.trials for one in to_record})
@@ -216,7 +222,7 @@ def _to_record(
         trials = len(list(group))
         each = expected[prompt, tier]
         calls = None if each.calls is None else math.ceil(each.calls * trials)
-        found.append(ToRecord(prompt, tier, trials, calls, each.times(trials)))
+        found.append(ToRecord(prompt, tier, trials, calls, each.times(trials), each.like))
     return tuple(found)
 
 
@@ -225,20 +231,46 @@ def _has_no_recording(trial: Trial) -> bool:
     return trial.outcome == "error" and not trial.stale and not trial.calls
 
 
-def _expectations(trials: Iterable[Trial]) -> defaultdict[tuple[str, str], _Expected]:
-    """What a trial of a prompt and tier takes, by the recorded ones that have an answer."""
-    found: defaultdict[tuple[str, str], list[Trial]] = defaultdict(list)
-    for trial in trials:
+def _expectations(summary: RunSummary) -> defaultdict[tuple[str, str], _Expected]:
+    """What a trial of a prompt and tier takes, by the recorded ones that have an answer.
+
+    A tier that has none is taken to need as many tokens as the flagship, else any other.
+    """
+    ladder = summary.settings.ladder
+    found: defaultdict[str, dict[str, list[Trial]]] = defaultdict(dict)
+    for trial in summary.trials:
         if trial.counts and trial.calls:
-            found[trial.prompt, trial.tier].append(trial)
+            found[trial.prompt].setdefault(trial.tier, []).append(trial)
     expected: defaultdict[tuple[str, str], _Expected] = defaultdict(_Expected)
-    for key, known in found.items():
-        costs = [cost for trial in known if (cost := _paid(trial)) is not None]
-        expected[key] = _Expected(
-            sum(len(trial.calls) for trial in known) / len(known),
-            sum(costs, Decimal(0)) / len(costs) if costs else None,
-        )
+    for prompt, by_tier in found.items():
+        like = ladder.flagship if ladder.flagship in by_tier else next(iter(by_tier))
+        for tier in ladder.tiers:
+            if known := by_tier.get(tier.name):
+                expected[prompt, tier.name] = _expected(known, _paid)
+            elif not tier.is_current:
+                price = functools.partial(_at_price_of, tier)
+                expected[prompt, tier.name] = replace(_expected(by_tier[like], price), like=like)
     return expected
+
+
+def _expected(known: Sequence[Trial], price: Callable[[Trial], Decimal | None]) -> _Expected:
+    costs = [cost for trial in known if (cost := price(trial)) is not None]
+    return _Expected(
+        sum(len(trial.calls) for trial in known) / len(known),
+        sum(costs, Decimal(0)) / len(costs) if costs else None,
+    )
+
+
+def _at_price_of(tier: Tier, trial: Trial) -> Decimal | None:
+    """What the trial's tokens would cost on another tier in USD; None where that is unknown."""
+    costs = [
+        price_of(call.tokens, tier, answered_by=None, sent=tier.model, uncached=True)
+        if call.left_alone is None
+        else call.cost_usd
+        for call in trial.calls
+        if call.left_alone is None or call.is_unpriced or call.cost_usd
+    ]
+    return None if None in costs else sum((cost for cost in costs if cost), Decimal(0))
 
 
 def _paid(trial: Trial) -> Decimal | None:

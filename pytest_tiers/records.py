@@ -346,6 +346,10 @@ class Trial:
         return cls(**fields)
 
 
+#: The verdict of an entry whose evidence is against a model that was replaced since.
+UNPROVEN = "unproven"
+
+
 @dataclass(frozen=True, slots=True)
 class LockEntry:
     """What tiers.lock says of one prompt: the tier it runs on, what for, and on what evidence.
@@ -358,7 +362,9 @@ class LockEntry:
     that missed when locked, each with the samples that did. ``holds_for`` tells whether the prompt
     has changed since; ``changed_on`` is the day on which it had and was recorded anew, so that the
     evidence is from before the change. ``accepted`` is why somebody took the tier without proof,
-    on the day ``accepted_on``.
+    on the day ``accepted_on``. ``versus`` is the tier that the evidence is against (its model
+    ``versus_model``) where that is not ``replaces``, because a model was replaced on the day
+    ``replaced_on``: against ``replaces`` nothing is proven, and the verdict is `UNPROVEN`.
     """
 
     prompt: str
@@ -385,6 +391,14 @@ class LockEntry:
     changed_on: str | None = None
     accepted: str | None = None
     accepted_on: str | None = None
+    versus: str | None = None
+    versus_model: str | None = None
+    replaced_on: str | None = None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the tier was locked because it is as good as what it replaces."""
+        return self.accepted is None and self.versus is None
 
     def knows_miss(self, case: str, sample: int) -> bool:
         """Whether the case missed in this sample when the entry was written."""

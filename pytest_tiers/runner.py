@@ -223,7 +223,7 @@ class Runner:
 
     def is_replayed(self, trial: PlannedTrial) -> bool:
         """Whether a trial will most likely be answered from its recording."""
-        if self._settings.record == "all":
+        if self._settings.record_for(trial.tier.name) == "all":
             return False
         with contextlib.suppress(CassetteError):
             cassette = self.library.cassette(self._files[trial.function, trial.tier.name].path)
@@ -259,7 +259,8 @@ class Runner:
         cases = [case for function, case in self._to_come if function == first.function]
         for case in sorted(cases, key=own.__ne__):
             for trial in self._to_come[first.function, case]:
-                is_there = self._settings.record == "once" and self.is_replayed(trial)
+                mode = self._settings.record_for(trial.tier.name)
+                is_there = mode == "none" or (mode == "once" and self.is_replayed(trial))
                 if not is_there and self.rounds.may_follow(trial):
                     yield trial
 
@@ -301,7 +302,7 @@ class Runner:
         return Tape(
             self.library,
             label,
-            self._settings.record,
+            self._settings.record_for(label.tier),
             self._matcher,
             Scrubber(self._key_variables),
             others,

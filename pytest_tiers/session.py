@@ -75,6 +75,8 @@ class TierSession:
         ``left_out`` tests were collected and will not run.
         """
         try:
+            if self.settings.replaced is not None:
+                self._narrow_to_recorded(items)
             self.collection.arrange(session, items, self.census.items)
             self._note_extent(left_out=left_out)
             if self.collection.trials and not self._config.option.collectonly:
@@ -96,6 +98,12 @@ class TierSession:
         if self.census.items and (left_out or writes_json):
             existing = self.collection.planned(self.census.items)
             self.census.extent = extent_of(self.collection.trials, existing)
+
+    def _narrow_to_recorded(self, items: list[pytest.Item]) -> None:
+        from pytest_tiers.replacing import narrow
+
+        note = narrow(self._config, self.settings, items, self.collection.named(items))
+        self._notes += [note] if note else []
 
     def _get_ready(self) -> Runner:
         """Make the runner. Raises ConfigurationError for a missing key."""

@@ -102,6 +102,8 @@ class Settings:
     mode of the run that is only planned, None for a run.
     ``mix``: the cheapest tier of each call site is searched for.
     ``max_samples`` is how many samples a case gets at most where ``samples`` is `AUTO`.
+    ``replaced`` is the tier whose model another one takes the place of: only its recordings are
+    asked.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -144,6 +146,11 @@ class Settings:
     explain: tuple[str, ...] = ()
     judge: Judge | None = None
     embeddings: Embeddings | None = None
+    replaced: str | None = None
+
+    def record_for(self, tier: str) -> RecordMode:
+        """How the trials of a tier are recorded."""
+        return "none" if tier == self.replaced else self.record
 
     @property
     def keeps_requests(self) -> bool:

@@ -12,7 +12,7 @@ from pytest_tiers import statistics
 from pytest_tiers.cassettes.format import FORMAT
 from pytest_tiers.findings import LockChange, PromptSummary, RunSummary
 from pytest_tiers.fingerprints import fingerprint
-from pytest_tiers.records import LockEntry, Trial
+from pytest_tiers.records import UNPROVEN, LockEntry, Trial
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.verdicts import Comparison
 
@@ -57,7 +57,11 @@ def _proven(summary: RunSummary, locked: Mapping[str, LockEntry]) -> frozenset[t
     A run of one file after the other must not prove what one run of all would not.
     """
     here = {prompt.id for prompt in summary.prompts}
-    others = [_log(entry.log_evidence) for name, entry in locked.items() if name not in here]
+    others = [
+        _log(None if entry.verdict == UNPROVEN else entry.log_evidence)
+        for name, entry in locked.items()
+        if name not in here
+    ]
     by_tier: defaultdict[str, dict[str, Comparison]] = defaultdict(dict)
     for prompt in summary.prompts:
         for tier, comparison in prompt.comparisons.items():
@@ -96,8 +100,8 @@ def _decide(
         return LockChange(prompt.id, "kept", before, why=why)
 
     comparison = prompt.comparisons[tier]
-    if gap := _gap(trials, comparison, skipped):
-        return keep(f"{tier} is not adopted: the comparison is incomplete ({gap})")
+    if missing := gap(trials, comparison, skipped):
+        return keep(f"{tier} is not adopted: the comparison is incomplete ({missing})")
     if (prompt.id, tier) not in proven:
         return keep(
             f"{tier} is safe for this selection, not among all locked prompts; compare the whole "
@@ -125,8 +129,8 @@ def _not_safe_anew(
     """What to say of a prompt for which no candidate is recommended."""
     if before is None:
         missing = max((each.missing_trials for each in prompt.comparisons.values()), default=0)
-        gap = f"{count(missing, 'trial')} missing"
-        why = f"nothing is adopted: the comparison is incomplete ({gap})"
+        trials_missing = f"{count(missing, 'trial')} missing"
+        why = f"nothing is adopted: the comparison is incomplete ({trials_missing})"
         return LockChange(prompt.id, "kept", None, why=why) if missing else None
     comparison = prompt.comparisons.get(before.tier)
     if comparison is None or comparison.verdict == "safe" or before.accepted is not None:
@@ -135,7 +139,7 @@ def _not_safe_anew(
     now = fingerprint(trial.request_parts for trial in own)
     if (
         before.holds_for.differs(now)
-        and _gap(trials, comparison, skipped) is None
+        and gap(trials, comparison, skipped) is None
         and all(_passes_as_before(trial, before) for trial in own)
     ):
         after = replace(before, holds_for=now, changed_on=summary.created[:10])
@@ -152,7 +156,7 @@ def _passes_as_before(trial: Trial, before: LockEntry) -> bool:
     return trial.outcome == "passed" or before.knows_miss(trial.case, trial.sample)
 
 
-def _gap(trials: Iterable[Trial], comparison: Comparison, skipped: Collection[str]) -> str | None:
+def gap(trials: Iterable[Trial], comparison: Comparison, skipped: Collection[str]) -> str | None:
     """What is missing in a comparison; None where it is complete.
 
     ``Trial.settings`` says how many cases there are (``cases``), and how many more of the prompt
@@ -221,8 +225,8 @@ def entry_of(
         replaces_pass_rate=_rounded(yardstick.estimate if yardstick else None),
         largest_drop=_up(comparison.largest_drop),
         log_evidence=_down(comparison.log_evidence),
-        usd_per_1000=_cost(stats.cost_per_1000),
-        replaces_usd_per_1000=_cost(flagship.cost_per_1000 if flagship else None),
+        usd_per_1000=cost(stats.cost_per_1000),
+        replaces_usd_per_1000=cost(flagship.cost_per_1000 if flagship else None),
         holds_for=fingerprint(parts),
         known_misses={case: tuple(sorted(of_case)) for case, of_case in misses.items()},
     )
@@ -240,5 +244,6 @@ def _up(number: float | None) -> float | None:
     return None if number is None else min(1.0, math.ceil(number * 10**_DIGITS) / 10**_DIGITS)
 
 
-def _cost(usd: Decimal | None) -> Decimal | None:
+def cost(usd: Decimal | None) -> Decimal | None:
+    """The cost of 1,000 runs in USD, with as many digits as stand in the file."""
     return None if usd is None else _COSTS.plus(usd)

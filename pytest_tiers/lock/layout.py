@@ -96,7 +96,7 @@ def _said(entry: LockEntry | Revert | Fingerprint, keys: Mapping[str, _Check]) -
 def _as_toml(name: str, value: Any) -> Any:
     if isinstance(value, Decimal):
         return plain(value)
-    return datetime.date.fromisoformat(value) if name in ("date", "changed_on") else value
+    return datetime.date.fromisoformat(value) if name in _DAYS else value
 
 
 _Check = Callable[[Place, Any], Any]
@@ -159,6 +159,9 @@ _EVIDENCE: Mapping[str, _Check] = {
     "log_evidence": _number,
     "cassette_format": Place.count,
     "changed_on": _date,
+    "versus": _tier,
+    "versus_model": Place.text,
+    "replaced_on": _date,
 }
 
 #: Those of its ``holds_for``.
@@ -174,6 +177,8 @@ _ACCEPTED: Mapping[str, _Check] = {"reason": Place.text, "date": _date}
 #: Those of a revert.
 _REVERT: Mapping[str, _Check] = {"model": Place.text, "reason": Place.text, "date": _date}
 
+_DAYS = frozenset({"date", "changed_on", "replaced_on"})
+
 _MAY_BE_UNKNOWN = frozenset(
     {
         "replaces_model",
@@ -185,6 +190,9 @@ _MAY_BE_UNKNOWN = frozenset(
         "largest_drop",
         "log_evidence",
         "changed_on",
+        "versus",
+        "versus_model",
+        "replaced_on",
         *_HOLDS_FOR,
     }
 )

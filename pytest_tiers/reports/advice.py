@@ -10,7 +10,7 @@ from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.mixes import mix_steps
 from pytest_tiers.reports.numbers import MANY, money, percent
 from pytest_tiers.reports.table import by_id
-from pytest_tiers.reports.text import listed
+from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.words import how_many_more, short_names
 from pytest_tiers.verdicts import Comparison
 
@@ -77,6 +77,8 @@ def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:
 
     Without the sentence about the former where `moves` are shown beside.
     """
+    if summary.settings.replaced is not None:
+        return list(_replace(summary, summary.settings.replaced))
     options = list(_options(summary))
     downgrades = list(_downgrade(summary, options))
     steps = [
@@ -104,6 +106,33 @@ def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:
         )
     shown = steps[:_MOST_STEPS] or [_stay(summary)]
     return [step for step in shown if with_moves or step not in downgrades]
+
+
+def _replace(summary: RunSummary, old: str) -> Iterator[str]:
+    """How to let one tier take another's place."""
+    new = next(tier for tier in summary.settings.ladder.tiers if tier.name != old)
+    unproven = [
+        names[prompt.id]
+        for names in [short_names(summary)]
+        for prompt in by_id(summary)
+        if prompt.comparisons[new.name].verdict != "safe"
+    ]
+    if unproven:
+        yield (
+            f"{new.name} is not proven as good as {old} for {listed(unproven)}: what would prove "
+            "it stands above, and -v shows what differs."
+        )
+    yield (
+        f'Put {new.name} (model = "{one_line(new.model or "")}") in the place of {old}: in '
+        "pyproject.toml (as a tier, in ladder, flagship) and in your code."
+    )
+    tiers = [
+        entry.tier for entry in summary.locked.values() if new.name in (entry.tier, entry.replaces)
+    ]
+    locked = dict.fromkeys(tier for tier in tiers if tier != new.name)
+    if locked:
+        ladder = ",".join([*locked, new.name])
+        yield f"Prove what is locked: pytest --tiers={ladder} --tiers-update-lock"
 
 
 def _options(summary: RunSummary) -> Iterator[_Option]:

@@ -70,6 +70,14 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
             return "tiers.lock names it, and there is no such test. Rename or delete the entry."
         case "old":
             return f"its evidence is of {reason.date}: {_decide_anew(summary, reason)}."
+        case "unproven":
+            entry = summary.locked[reason.prompt]
+            against = _named(entry.versus, entry.versus_model)
+            return (
+                f"its evidence is against {against}, and a model was replaced on {reason.date}: "
+                f"unproven against {_named(entry.replaces, entry.replaces_model)}: "
+                f"{_decide_anew(summary, reason)}."
+            )
         case "changed":
             return (
                 "its prompt, schema or parameters changed since it was locked, so its evidence is "
@@ -94,6 +102,10 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 f"the tier is {one_line(models.get(reason.tier) or '')} now, its evidence is for "
                 f"{one_line(reason.model or '')}: {_decide_anew(summary, reason)}."
             )
+
+
+def _named(tier: str | None, model: str | None) -> str:
+    return f"{one_line(tier or '')} ({one_line(model)})" if model else one_line(tier or "")
 
 
 def _missed(summary: RunSummary, reason: GateReason) -> str:

@@ -128,6 +128,7 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "comparison": settings.comparison,
         "by": settings.by,
         "mix": settings.mix,
+        "replaced": settings.replaced,
         "selection": summary.selection,
         "max_cost_usd": plain(settings.max_cost),
         "max_calls": settings.max_calls,

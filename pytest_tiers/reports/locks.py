@@ -14,7 +14,8 @@ from pytest_tiers.reports.words import short_names
 
 def lock_sentences(summary: RunSummary) -> Iterator[str]:
     """Each change of tiers.lock, and each change that was not made, with the reason."""
-    if not summary.settings.update_lock:
+    is_replacing = summary.settings.replaced is not None and summary.locked
+    if not (summary.settings.update_lock or is_replacing):
         return
     names = short_names(summary)
     for change in summary.lock_changes:
@@ -92,10 +93,30 @@ def _changed(name: str, change: LockChange) -> str:
             f"{name}: {change.after.tier} stays; the prompt changed and passes, evidence: from "
             "before the change."
         )
+    if change.kind == "replaced":
+        return f"{name}: {_replaced(change.before, change.after)}."
     if change.kind == "renewed":
         return f"{name}: {change.after.tier} has new evidence: {_evidence(change.after)}."
     came_from = change.before.tier if change.before else change.after.replaces
     return f"{name}: {came_from} -> {change.after.tier}, {_evidence(change.after)}."
+
+
+def _replaced(before: LockEntry | None, after: LockEntry) -> str:
+    """What became of an entry when a model took another's place."""
+    if before is None or before.tier == after.tier:
+        return (
+            f"{after.tier} stays, unproven against {after.replaces}; its evidence is against "
+            f"{after.versus}"
+        )
+    drop = "" if after.largest_drop is None else points_at_most(after.largest_drop)
+    text = f"{before.tier} -> {after.tier}, unproven against {after.replaces}"
+    if drop:
+        text += f" (at most {drop} worse than {before.tier}, {count(after.cases, 'case')})"
+    if before.usd_per_1000 and after.usd_per_1000:
+        change = float(after.usd_per_1000 / before.usd_per_1000 - 1)
+        if change > 0:
+            text += f"; costs {percent(change)} more: {money(after.usd_per_1000)} per 1,000 runs"
+    return text
 
 
 def _evidence(entry: LockEntry) -> str:

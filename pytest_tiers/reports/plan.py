@@ -88,7 +88,9 @@ def _to_record(plan: Plan, names: dict[str, str]) -> Iterator[str]:
         ours = list(group)
         prompts = listed(names[one.prompt] for one in ours)
         trials = sum(one.trials for one in ours)
-        yield f"{tier}: {count(trials, 'trial')} of {prompts}: {_expected(ours)}"
+        like = listed(dict.fromkeys(one.like for one in ours if one.like))
+        by = f", if it needs as many tokens as {like}" if like else ""
+        yield f"{tier}: {count(trials, 'trial')} of {prompts}: {_expected(ours)}{by}"
 
 
 def _expected(found: Sequence[ToRecord]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_tiers import statistics
 from pytest_tiers.plan import MissingTrial, Plan, make_plan, samples_that_would_decide
-from pytest_tiers.records import Trial
+from pytest_tiers.records import Tokens, Trial
 from pytest_tiers.reports.plan import plan_lines
 from pytest_tiers.verdicts import Evidence
 from tests.unit.test_summary import COMPARISON, call, run, sweep, trial
@@ -40,12 +40,25 @@ def test_costs_are_those_of_the_same_prompt_and_tier() -> None:
         ("q", "nano"): (1, None, None),
         ("p", "full"): (1, 1, None),
     }
+    assert not any(one.like for one in found.to_record)
     assert [one.tier for one in found.to_record] == ["nano", "nano", "full"]
     said = text(found)
     assert "nano: 3 trials of p and q: about 3 calls and an unknown number for 1 trial" in said
     assert "about $0.006 and an unknown amount for 1 trial - full: 1 trial of p: about 1" in said
     assert "about 1 call, cost unknown" in said
     assert "$0 " not in said
+
+
+def test_a_tier_without_a_recording_is_taken_to_need_as_many_tokens_as_the_flagship() -> None:
+    tokens = Tokens(1000, 500, 100, 0)
+    judge = call("0.5", left_alone="as_is")
+    trials = [trial("p", "a", "full", calls=(call("0.004", tokens=tokens), judge))]
+    found = plan(trials, [("p", "nano"), ("q", "nano")])
+    [known, unknown] = found.to_record
+    # 1,000 tokens of input at $0.20 a million, none cached, and 100 of output at $1.25.
+    assert (known.calls, known.usd, known.like) == (2, Decimal("0.500325"), "full")
+    assert (unknown.calls, unknown.usd, unknown.like) == (None, None, None)
+    assert "for 1 trial, if it needs as many tokens as full" in text(found)
 
 
 def test_a_single_tier_needs_no_total() -> None:
