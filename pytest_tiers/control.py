@@ -23,7 +23,7 @@ from pytest_tiers.hidden import HiddenRuns, conceal
 from pytest_tiers.outcomes import TestEnd, judge
 from pytest_tiers.override.active import ActiveTrial
 from pytest_tiers.override.router import TrialRouter
-from pytest_tiers.records import Trial
+from pytest_tiers.records import Outcome, Trial
 from pytest_tiers.settings import Settings
 
 
@@ -33,6 +33,11 @@ class ControlTrial:
 
     active: ActiveTrial
     end: TestEnd | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What it came to; None where its test was skipped."""
+        return None if self.end is None else judge(self.end, None, self.active.wire)[0]
 
 
 #: The control trial that an item is running.
@@ -68,15 +73,19 @@ class Controls:
 
     def run(self, item: pytest.Item, trial: PlannedTrial) -> list[ControlTrial]:
         """The control trials of an item, which has not run yet."""
-        sibling = self._hidden.sibling(item)
-        if sibling is None or not self._may_run(item, trial):
+        if not self._may_run(trial):
             return []
-        return [
-            self._run_once(item, sibling, ControlTrial(self._active(trial, answers)))
-            for answers in self._answers(trial)
-        ]
+        tried = (self.run_once(item, self._active(trial, each)) for each in self._answers(trial))
+        return [control for control in tried if control is not None]
 
-    def _may_run(self, item: pytest.Item, trial: PlannedTrial) -> bool:
+    def run_once(self, item: pytest.Item, active: ActiveTrial) -> ControlTrial | None:
+        """Run an item that has not run yet, for ``active``; None where that would be noticed."""
+        sibling = self._hidden.sibling(item)
+        if sibling is None or not self._hidden.may_run(item):
+            return None
+        return self._run_once(item, sibling, ControlTrial(active))
+
+    def _may_run(self, trial: PlannedTrial) -> bool:
         settings = self._settings
         return bool(
             settings.comparison
@@ -86,7 +95,6 @@ class Controls:
             and settings.record != "all"
             and trial.sample == 1
             and trial.tier.name == self._tiers[trial.function]
-            and self._hidden.may_run(item)
         )
 
     def _answers(self, trial: PlannedTrial) -> Iterator[Answers]:
@@ -173,7 +181,7 @@ def _worth(trial: Trial, control: ControlTrial) -> float | None:
     active = control.active
     if control.end is None or not any(call.left_alone is None for call in active.calls):
         return None
-    outcome, _ = judge(control.end, None, active.wire)
+    outcome = control.outcome
     if outcome == "error":
         return None
     if outcome != "passed":

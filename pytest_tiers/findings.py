@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
+from pytest_tiers.drift import Drift
 from pytest_tiers.extent import Extent
 from pytest_tiers.mixes import End, Mix, MixSearch, Stopped
 from pytest_tiers.records import CallSite, LockEntry, NotRun, Tokens, Trial
@@ -464,6 +465,7 @@ class RunSummary:
     ``by_site`` is None where call sites would say the same as the prompts. ``gone`` are the tiers
     whose model is, ``retiring`` those whose model ends soon or has. ``not_run`` are the trials that
     sampling left out, ``extent`` is what was to run, None where nobody asked.
+    ``recorded_anew`` is what changed since the last recording, where that was replaced.
     """
 
     settings: Settings
@@ -496,6 +498,7 @@ class RunSummary:
     gone: tuple[GoneModel, ...] = ()
     retiring: tuple[Retirement, ...] = ()
     searches: tuple[MixSearch, ...] = ()
+    recorded_anew: tuple[Drift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

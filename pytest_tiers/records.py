@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -206,6 +207,56 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What today's test makes of the answers that a trial had before they were recorded anew.
+
+    ``outcome`` None: unknown, because its requests changed, or its test could not be run with
+    them. ``worth`` is as `Trial.worth_alone`, ``answer`` the text of the last answer. Tokens, cost
+    in USD (as if no input were cached) and seconds are those of all its calls of the tier, None
+    where one is unknown. ``recorded_at`` is when the last was recorded (ISO 8601, UTC).
+    """
+
+    outcome: Outcome | None = None
+    worth: float | None = None
+    answer: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: Decimal | None = None
+    seconds: float | None = None
+    recorded_at: str | None = None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Earlier:
+        """The same of a trial that has run."""
+        calls = trial.tier_calls
+        tokens = [call.tokens for call in calls if call.tokens is not None]
+        costs = [call.uncached_cost_usd for call in calls if call.uncached_cost_usd is not None]
+        seconds = [call.seconds for call in calls if call.seconds is not None]
+        known = len(calls) or None
+        return cls(
+            outcome=trial.outcome if trial.counts else None,
+            worth=trial.worth_alone,
+            answer=trial.answer,
+            input_tokens=sum(each.input for each in tokens) if len(tokens) == known else None,
+            output_tokens=sum(each.output for each in tokens) if len(tokens) == known else None,
+            cost_usd=sum(costs, Decimal(0)) if len(costs) == known else None,
+            seconds=math.fsum(seconds) if len(seconds) == known else None,
+            recorded_at=max((call.recorded_at or "" for call in calls), default="") or None,
+        )
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The record as builtins (money as str)."""
+        cost = None if self.cost_usd is None else str(self.cost_usd)
+        return {**_fields(self), "cost_usd": cost}
+
+    @classmethod
+    def from_builtins(cls, plain: Mapping[str, Any]) -> Earlier:
+        """The record that `to_builtins` wrote."""
+        cost = plain["cost_usd"]
+        return cls(**{**plain, "cost_usd": None if cost is None else Decimal(cost)})
+
+
+@dataclass(frozen=True, slots=True)
 class NotRun:
     """A trial that sampling left out; ``why`` is one of `pytest_tiers.sampling.Why`.
 
@@ -245,7 +296,8 @@ class Trial:
     ``budget`` means that the cost or call limit kept it from running, ``model_gone`` that its
     tier's model does not exist (any more). ``expects_call`` is True
     for tests that use the ``tier`` fixture. ``recording`` names its cassette and the case in it;
-    ``generation`` is the same for recordings that were made anew together.
+    ``generation`` is the same for recordings that were made anew together; ``earlier`` is what
+    the answers were that this trial's own replace, None where there were none.
     """
 
     prompt: str
@@ -278,6 +330,7 @@ class Trial:
     request_parts: RequestParts | None = None
     recording: tuple[str, str] | None = None
     generation: int = 0
+    earlier: Earlier | None = None
 
     @property
     def counts(self) -> bool:
@@ -331,6 +384,7 @@ class Trial:
         plain["settled"] = [_fields(each) for each in self.settled]
         plain["request_parts"] = self.request_parts and _fields(self.request_parts)
         plain["controls"] = list(self.controls)
+        plain["earlier"] = self.earlier and self.earlier.to_builtins()
         return plain
 
     @classmethod
@@ -340,6 +394,8 @@ class Trial:
         settled = tuple(Agreement(**each) for each in plain["settled"])
         controls = tuple(plain["controls"])
         fields = {**plain, "calls": calls, "settled": settled, "controls": controls}
+        if (earlier := fields.get("earlier")) is not None:
+            fields["earlier"] = Earlier.from_builtins(earlier)
         if (parts := fields.get("request_parts")) is not None:
             lines = tuple(map(sys.intern, parts["lines"]))
             fields["request_parts"] = RequestParts(**{**parts, "lines": lines})

@@ -39,6 +39,7 @@ from pytest_tiers.fingerprints import request_parts
 from pytest_tiers.handles import ACTIVE
 from pytest_tiers.hidden import HiddenRuns, conceal, stashed
 from pytest_tiers.mixing import Mixing, MixTrial
+from pytest_tiers.modes import RecordMode
 from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
 from pytest_tiers.override.active import ActiveTrial, CallRules, Lead
 from pytest_tiers.override.charges import Till
@@ -48,7 +49,7 @@ from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.own_threads import wait_for
 from pytest_tiers.override.router import TrialRouter, flush_traces, shared_fixture_reason
 from pytest_tiers.override.sites import SiteFinder
-from pytest_tiers.records import RequestParts, Trial, sendable
+from pytest_tiers.records import Earlier, RequestParts, Trial, sendable
 from pytest_tiers.rounds import Rounds
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import NO_CALL
@@ -57,6 +58,8 @@ from pytest_tiers.settling import NO_CALL
 CONTROLS = pytest.StashKey[Sequence[ControlTrial]]()
 #: The trial of a mix that an item is running.
 MIX = pytest.StashKey[MixTrial]()
+#: What an item's answers were before they are recorded anew.
+EARLIER = pytest.StashKey[Earlier | None]()
 #: The outcome and reason of a trial whose test has ended.
 JUDGED = pytest.StashKey[Trial]()
 
@@ -154,6 +157,31 @@ class Runner:
             Scrubber(self._key_variables),
         )
         return ActiveTrial(trial.tier, trial.prompt, tape, self._rules)
+
+    def _earlier(self, item: pytest.Item, trial: PlannedTrial) -> Earlier | None:
+        """What the test makes of the answers that are about to be replaced."""
+        if self._settings.record_for(trial.tier.name) != "all":
+            return None
+        tape = self._tape_of(self._label(trial), mode="none")
+        if not tape.has_recording:
+            return None
+        active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules)
+        control = self._controls.run_once(item, active)
+        if control is None or control.outcome is None:
+            return Earlier()
+        return Earlier.of(
+            Trial(
+                prompt=trial.prompt,
+                case=trial.case,
+                tier=trial.tier.name,
+                sample=trial.sample,
+                outcome=control.outcome,
+                nodeid=item.nodeid,
+                calls=tuple(active.calls),
+                answer=active.last_answer,
+                score=active.score,
+            )
+        )
 
     def _label(self, trial: PlannedTrial) -> TapeLabel:
         file = self._files[trial.function, trial.tier.name]
@@ -298,17 +326,18 @@ class Runner:
         ahead: Ahead | None = None,
         feeds: Ahead | None = None,
         drawer: Drawer | None = None,
+        mode: RecordMode | None = None,
     ) -> Tape:
         return Tape(
             self.library,
             label,
-            self._settings.record_for(label.tier),
+            mode or self._settings.record_for(label.tier),
             self._matcher,
             Scrubber(self._key_variables),
             others,
             ahead=ahead,
             feeds=feeds,
-            renamed=self._renamed,
+            renamed=self._renamed if mode is None else None,
             drawer=drawer,
         )
 
@@ -340,6 +369,7 @@ class Runner:
         self._placeholder.put()
         with self._rules.sites.watching():
             item.stash[CONTROLS] = self._controls.run(item, trial)
+            item.stash[EARLIER] = self._earlier(item, trial)
         ahead, ran_ahead = self._aheads.pop(trial.key, None), self._running_ahead.take(trial)
         tape = self._tape(trial, ahead=ran_ahead or ahead)
         lead = self._lead(item, is_led=ran_ahead is not None)
@@ -566,7 +596,8 @@ class Runner:
             request_parts=self._request_parts(item, active),
         )
         controls = self._controls.outcomes(trial, item.stash.get(CONTROLS, ()))
-        return dataclasses.replace(trial, controls=controls)
+        earlier = item.stash.get(EARLIER, None)
+        return dataclasses.replace(trial, controls=controls, earlier=earlier)
 
     def _request_parts(self, item: pytest.Item, active: ActiveTrial) -> RequestParts | None:
         """What tells whether the prompt has changed, where that matters."""

@@ -15,6 +15,7 @@ from typing import Any
 from pytest_tiers import call_totals, statistics, verdicts
 from pytest_tiers.call_sites import SiteCases, attribute, site_stats
 from pytest_tiers.disagreement import disagreements
+from pytest_tiers.drift import drifts
 from pytest_tiers.ends import gone_models, retirements
 from pytest_tiers.extent import Extent
 from pytest_tiers.findings import (
@@ -172,6 +173,7 @@ def summarise(
         not_run=tuple(not_run),
         extent=extent,
         searches=searches,
+        recorded_anew=drifts(ordered, settings.alpha),
     )
     return replace(summary, by_site=_by_site(summary, not_run))
 

@@ -20,6 +20,7 @@ from pytest_tiers.records import (
     Agreement,
     Call,
     CallSite,
+    Earlier,
     Fingerprint,
     LockEntry,
     NotRun,
@@ -199,6 +200,7 @@ class _Maker:
             settings=self._settings[prompt, plain["must_pass"]],
             recording=None if cassette is None else self._recording(cassette, case),
             generation=plain["generation"],
+            earlier=None if plain["earlier"] is None else Earlier.from_builtins(plain["earlier"]),
         )
 
     def _recording(self, cassette: int, case: str) -> tuple[str, str]:

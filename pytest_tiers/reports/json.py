@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+from pytest_tiers.drift import Drift
 from pytest_tiers.findings import (
     BySite,
     Change,
@@ -61,6 +62,7 @@ def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
         "settings": _settings(summary),
         "ladder": [_ladder_entry(entry) for entry in summary.ladder],
         "prompts": [_prompt(prompt, summary.locked.get(prompt.id)) for prompt in by_id(summary)],
+        "recorded_anew": [_drift(each) for each in summary.recorded_anew],
         "suite": {name: _suite(found) for name, found in summary.suite.items()},
         "sites": _sites(summary.by_site),
         "changes": [_change(change) for change in summary.changes],
@@ -343,6 +345,9 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
         "changed_on": entry.changed_on,
         "accepted": entry.accepted,
         "accepted_on": entry.accepted_on,
+        "versus": entry.versus,
+        "versus_model": entry.versus_model,
+        "replaced_on": entry.replaced_on,
         "known_misses": {case: list(samples) for case, samples in entry.known_misses.items()},
     }
 
@@ -421,4 +426,18 @@ def _savings(savings: Savings) -> dict[str, Any]:
         "flagship_usd_per_month": money_entry(savings.flagship_usd_per_month),
         "recommended_usd_per_month": money_entry(savings.recommended_usd_per_month),
         "possible_usd_per_month": money_entry(savings.possible_usd_per_month),
+    }
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    return {
+        **asdict(drift),
+        "log_evidence": finite(drift.log_evidence),
+        "usd_before": money_entry(drift.usd_before),
+        "usd_now": money_entry(drift.usd_now),
+        "since": list(drift.since) if drift.since else None,
+        "examples": [
+            {"case": case, "sample": sample, "difference": difference}
+            for case, sample, difference in drift.examples
+        ],
     }

@@ -129,6 +129,7 @@ def trial_entry(trial: Trial, tables: Tables) -> dict[str, Any]:
         "controls": list(trial.controls),
         "cassette": None if cassette is None else tables.cassettes[cassette],
         "generation": trial.generation,
+        "earlier": None if trial.earlier is None else trial.earlier.to_builtins(),
         "compared": _compared(trial),
         "answer": trial.answer if tells else None,
         "question": trial.question if tells else None,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.changes import change_sentences
+from pytest_tiers.reports.drift import drift_sentences
 from pytest_tiers.reports.ends import retiring_sentences
 from pytest_tiers.reports.gates import gate_sentence, power_sentence, warning_sentences
 from pytest_tiers.reports.locks import (
@@ -39,6 +40,7 @@ def parts(summary: RunSummary) -> Iterator[str]:
     yield f"### {escaped(one_line_summary(summary).partition('; gate')[0])}\n\n"
     yield from bullets("Gate: failed", (gate_sentence(summary, each) for each in gate.failures))
     yield from bullets("Since tiers.lock", (*new_downgrades(summary), *lock_sentences(summary)))
+    yield from bullets("Since the last recording", drift_sentences(summary))
     to_look_at = (warning_sentences, trouble_sentences, retiring_sentences)
     yield from bullets("To look at", (text for find in to_look_at for text in find(summary)))
     yield from _table(summary)

@@ -11,6 +11,7 @@ from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.changes import change_sentences, diff_sentence
 from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.differences import difference_lines, differing
+from pytest_tiers.reports.drift import drift_sentences
 from pytest_tiers.reports.ends import retiring_in_short, retiring_sentences
 from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.gates import gate_sentences, power_sentence, warning_sentences
@@ -101,6 +102,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _lock(summary, width),
             _gate(summary, width),
         ]
+    blocks.append(_drift(summary, width))
     blocks.append(_bullets(retiring_sentences(summary), width, _YELLOW))
     if verbosity > 0:
         listed = (stale_lines(summary, width=width), unused_lines(summary.unused, width=width))
@@ -365,6 +367,12 @@ def _gate(summary: RunSummary, width: int) -> Iterator[Line]:
     yield from _bullets(gate_sentences(summary), width, _RED)
     yield from _bullets(warning_sentences(summary), width, _YELLOW)
     yield from _prose(power_sentence(summary), width)
+
+
+def _drift(summary: RunSummary, width: int) -> Iterator[Line]:
+    if summary.recorded_anew:
+        yield "Since the last recording", _BOLD
+        yield from _bullets(drift_sentences(summary), width)
 
 
 def _lock(summary: RunSummary, width: int) -> Iterator[Line]:
