@@ -95,7 +95,9 @@ def read_head(path: Path, *, to_merge: bool = False) -> Head:
             f"{path} was written by an older pytest-tiers, which did not keep what merging needs. "
             "Run the shard again."
         )
-    document.pop("trials", None)
+    # What is computed anew needs no room: of thousands of prompts it is most of a report.
+    for key in ("trials", *(("prompts", "sites") if to_merge else ())):
+        document.pop(key, None)
     return Head(path, document)
 
 
