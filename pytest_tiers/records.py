@@ -145,6 +145,7 @@ class Call:
             plain[key] = None if plain[key] is None else str(plain[key])
         plain["tokens"] = self.tokens and _fields(self.tokens)
         plain["callers"] = [_fields(each) for each in self.callers]
+        plain["within"] = [_fields(each) for each in self.within]
         return plain
 
     @classmethod

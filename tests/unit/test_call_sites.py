@@ -128,7 +128,7 @@ def test_calls_that_are_left_alone_have_no_part_in_the_prompts_cost() -> None:
 
 
 def test_sites_travel_as_builtins() -> None:
-    one = trial(call(CHAT, PLAN))
+    one = trial(call(CHAT, PLAN), replace(call(PLAN), within=(CHAT,)))
     assert Trial.from_builtins(one.to_builtins()) == one
 
 
