@@ -14,8 +14,9 @@ from decimal import Decimal
 from pytest_tiers.findings import Gate, GateReason, PromptSummary, RunSummary
 from pytest_tiers.fingerprints import fingerprint
 from pytest_tiers.gate_rates import RateTest, conclude, rate_tests
+from pytest_tiers.mixes import place
 from pytest_tiers.model_names import is_another
-from pytest_tiers.records import LockEntry, Trial
+from pytest_tiers.records import Call, LockEntry, Trial
 
 #: How much the cost of a locked tier may change, either way, before that is said.
 _COST_MAY_CHANGE = Decimal("0.10")
@@ -31,6 +32,9 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
     trials: defaultdict[str, list[Trial]] = defaultdict(list)
     for trial in summary.trials:
         trials[trial.prompt].append(trial)
+    mixed: defaultdict[str, list[Trial]] = defaultdict(list)
+    for search in summary.searches:
+        mixed[search.prompt] += search.trials
     failures: list[GateReason] = []
     warnings: list[GateReason] = []
     tests: list[RateTest] = []
@@ -40,7 +44,7 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
         tier = _in_production(summary, entry)
         if tier is None:
             continue
-        own = [trial for trial in trials[prompt.id] if trial.tier == tier]
+        own = [trial for trial in (*trials[prompt.id], *mixed[prompt.id]) if trial.tier == tier]
         failures += _broken(prompt, tier, own, entry)
         failures += _too_dear(prompt, tier)
         tests += rate_tests(prompt, tier, own, entry)
@@ -117,7 +121,7 @@ def _asking_another(entry: LockEntry, trials: Iterable[Trial]) -> Iterator[GateR
         for trial in trials
         if not trial.expects_call
         for call in trial.tier_calls
-        if call.site is not None and is_another(entry.model, call.model_asked)
+        if call.site is not None and _asks_another(entry, call)
     }
     if sites:
         yield GateReason(
@@ -130,6 +134,29 @@ def _asking_another(entry: LockEntry, trials: Iterable[Trial]) -> Iterator[GateR
         )
 
 
+def _asks_another(entry: LockEntry, call: Call) -> bool:
+    """Whether a call asks for another model than what it is locked to."""
+    if not entry.sites:
+        return is_another(entry.model, call.model_asked)
+    models = {place(site.key): site.model for site in entry.sites}
+    model = models.get(place(call.site_key or ""))
+    return model is not None and is_another(model, call.model_asked)
+
+
+def _is_new_model(summary: RunSummary, entry: LockEntry) -> bool:
+    """Whether the locked tier, or one of a mix, stands for another model now."""
+    settings = summary.settings
+    if entry.sites:
+        known = settings.known_tiers
+        return any(
+            known[site.tier].model not in (None, site.model)
+            for site in entry.sites
+            if site.tier in known
+        )
+    models = {tier.name: tier.model for tier in settings.ladder.tiers}
+    return models.get(entry.tier, entry.model) != entry.model
+
+
 def _changed(
     summary: RunSummary, prompt: PromptSummary, trials: list[Trial], entry: LockEntry
 ) -> Iterator[GateReason]:
@@ -138,10 +165,9 @@ def _changed(
     now, before = stats.cost_per_1000 if stats else None, entry.usd_per_1000
     if now is not None and before and abs(now / before - 1) > _COST_MAY_CHANGE:
         yield GateReason("cost-changed", prompt.id, entry.tier, usd=now, usd_before=before)
-    models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
     if entry.versus is not None:
         yield GateReason("unproven", prompt.id, entry.tier, date=entry.replaced_on)
-    if models.get(entry.tier, entry.model) != entry.model:
+    if _is_new_model(summary, entry):
         yield GateReason("new-model", prompt.id, entry.tier, entry.model)
     is_stale = any(trial.stale for trial in trials)
     asks = fingerprint(trial.request_parts for trial in trials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,9 +144,19 @@ def _replaced(option: Any, ladder: tuple[str, ...]) -> str | None:
 
 def _only_in_lock(locked: Mapping[str, LockEntry], known: Mapping[str, Tier]) -> Mapping[str, Tier]:
     """Tiers that a command line named and tiers.lock remembers."""
-    named = {entry.replaces: entry.replaces_model for entry in locked.values()}
-    named |= {entry.tier: entry.model for entry in locked.values()}
-    return {name: Tier(name, model) for name, model in named.items() if model and name not in known}
+    named: dict[str, str | None] = {}
+    for entry in locked.values():
+        named[entry.replaces] = entry.replaces_model
+        steps = [(site.tier, site.model) for site in entry.sites]
+        named |= dict(steps or [(entry.tier, entry.model)])
+    found = {
+        name: Tier(name, model) for name, model in named.items() if model and name not in known
+    }
+    for entry in locked.values():
+        if entry.sites:  # elsewhere a mix is what it stands in for
+            base = {**found, **known}.get(entry.replaces, BUILT_IN[CURRENT])
+            found[entry.tier] = replace(base, name=entry.tier)
+    return found
 
 
 def _everyday(locked: Mapping[str, LockEntry], file: FileConfiguration) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
@@ -13,9 +13,11 @@ from operator import attrgetter
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import PromptSummary, RunSummary
+from pytest_tiers.mix_runs import LadderTrials
 from pytest_tiers.modes import RecordMode
 from pytest_tiers.pricing import price_of
 from pytest_tiers.records import Trial
+from pytest_tiers.run_costs import run_costs
 from pytest_tiers.standings import is_behind
 from pytest_tiers.tiers import Tier
 from pytest_tiers.verdicts import Comparison, Evidence, Verdict, gather
@@ -76,13 +78,28 @@ class ToDecide:
 
 
 @dataclass(frozen=True, slots=True)
+class MixPlan:
+    """What the search for a prompt's mix takes at the most, with nothing of it recorded.
+
+    ``usd`` is as if each call were the flagship's, None where that is unknown.
+    """
+
+    prompt: str
+    sites: int
+    mixes: int
+    calls: int
+    usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a run in ``mode`` would do.
 
     ``trials`` were collected, of which ``recorded`` have a recording that still answers;
     ``stale`` have one that does not and that this mode keeps. ``unjudged`` are prompts and
     candidates without any pair of answers. ``if_needed`` is what the run records besides at the
-    most, where it is for the answers to say.
+    most, where it is for the answers to say. ``mixes`` are the searches for mixes, as far as the
+    flagship's recordings show call sites.
     """
 
     mode: RecordMode
@@ -94,6 +111,7 @@ class Plan:
     decided: tuple[tuple[str, Comparison], ...]
     undecided: tuple[ToDecide, ...]
     unjudged: tuple[tuple[str, str], ...]
+    mixes: tuple[MixPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +170,35 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
             if one.verdict in _OPEN
         ),
         unjudged=tuple(sorted(unjudged, key=lambda pair: (pair[0], ladder.index(pair[1])))),
+        mixes=tuple(_mixes(summary)) if summary.settings.mix else (),
     )
+
+
+def _mixes(summary: RunSummary) -> Iterator[MixPlan]:
+    """The searches for mixes, of prompts with more than one call site."""
+    settings = summary.settings
+    names = settings.ladder.names
+    for prompt in summary.prompts:
+        trials = LadderTrials(
+            [trial for trial in summary.trials if trial.prompt == prompt.id],
+            names[: names.index(settings.ladder.flagship) + 1],
+            prompt.margin,
+            settings.alpha,
+            prompt.cases,
+            wrappers=settings.wrappers,
+        )
+        if trials.obstacle is not None:
+            continue
+        mixes = trials.task().most_runs
+        costs = list(run_costs(list(trials.flagships.values())).values())
+        usd = sum(costs, Decimal(0)) if len(costs) == len(trials.flagships) else None
+        yield MixPlan(
+            prompt.id,
+            len(trials.sites),
+            mixes,
+            mixes * trials.calls_of_all,
+            None if usd is None else mixes * usd,
+        )
 
 
 def _stopped(summary: RunSummary) -> set[tuple[str, str]]:

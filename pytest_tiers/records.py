@@ -408,6 +408,16 @@ UNPROVEN = "unproven"
 
 
 @dataclass(frozen=True, slots=True)
+class LockedSite:
+    """A call site (``key``, and ``site`` to read) with its own tier, and that tier's model then."""
+
+    key: str
+    site: str
+    tier: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class LockEntry:
     """What tiers.lock says of one prompt: the tier it runs on, what for, and on what evidence.
 
@@ -419,7 +429,8 @@ class LockEntry:
     that missed when locked, each with the samples that did. ``holds_for`` tells whether the prompt
     has changed since; ``changed_on`` is the day on which it had and was recorded anew, so that the
     evidence is from before the change. ``accepted`` is why somebody took the tier without proof,
-    on the day ``accepted_on``. ``versus`` is the tier that the evidence is against (its model
+    on the day ``accepted_on``. ``sites`` are the steps of a mix, whose name is ``tier`` then.
+    ``versus`` is the tier that the evidence is against (its model
     ``versus_model``) where that is not ``replaces``, because a model was replaced on the day
     ``replaced_on``: against ``replaces`` nothing is proven, and the verdict is `UNPROVEN`.
     """
@@ -451,6 +462,7 @@ class LockEntry:
     versus: str | None = None
     versus_model: str | None = None
     replaced_on: str | None = None
+    sites: tuple[LockedSite, ...] = ()
 
     @property
     def is_proven(self) -> bool:

@@ -48,6 +48,7 @@ from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.own_threads import wait_for
 from pytest_tiers.override.router import TrialRouter, flush_traces, shared_fixture_reason
+from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.override.sites import SiteFinder
 from pytest_tiers.records import Earlier, RequestParts, Trial, sendable
 from pytest_tiers.rounds import Rounds
@@ -185,8 +186,14 @@ class Runner:
 
     def _label(self, trial: PlannedTrial) -> TapeLabel:
         file = self._files[trial.function, trial.tier.name]
+        is_mix = trial.locked is not None and trial.locked.sites
         return TapeLabel(
-            file, trial.function, trial.tier.name, trial.case_in_function, trial.sample
+            file,
+            trial.function,
+            trial.tier.name,
+            trial.case_in_function,
+            trial.sample,
+            again="" if is_mix else None,
         )
 
     def _normalise(self, request: dict[str, Any]) -> None:
@@ -310,7 +317,34 @@ class Runner:
     ) -> Tape:
         file = self._files[trial.function, trial.tier.name]
         others = self.library.of_other_tiers(file) if trial.tier.is_current else []
-        return self._tape_of(self._label(trial), others, ahead=ahead, feeds=feeds)
+        return self._tape_of(
+            self._label(trial), others, ahead=ahead, feeds=feeds, drawer=self._drawer(trial)
+        )
+
+    def _locked_site_tiers(self, trial: PlannedTrial) -> SiteTiers | None:
+        """The tiers of a locked mix; None where the whole prompt runs on one tier."""
+        entry = trial.locked
+        if entry is None or not entry.sites:
+            return None
+        known = self._settings.known_tiers
+        tiers = {site.key: known[site.tier] for site in entry.sites}
+        cheaper = {site.tier: None for site in entry.sites if site.tier != entry.replaces}
+        tiers_asked = ",".join([*cheaper, entry.replaces])
+        return SiteTiers(
+            tiers,
+            remedy="tiers.lock names no tier for it: the code has changed since. Compare again "
+            f"with --tiers={tiers_asked} --tiers-mix --tiers-update-lock.",
+        )
+
+    def _drawer(self, trial: PlannedTrial) -> Drawer | None:
+        """The answers of other tiers and mixes that a trial of a locked mix may take."""
+        if trial.locked is None or not trial.locked.sites:
+            return None
+        label, pool = self._label(trial), Pool(self._matcher)
+        for other in self.library.of_other_tiers(label.file):
+            if isinstance(other, Cassette) and label.key in other.recordings:
+                pool.add(label.key, other.recordings[label.key].calls)
+        return pool.drawer(label.key)
 
     def _comparison_tape(self, trial: PlannedTrial, place: Place) -> Tape:
         file = self._file(trial, place.versus)
@@ -371,9 +405,10 @@ class Runner:
             item.stash[CONTROLS] = self._controls.run(item, trial)
             item.stash[EARLIER] = self._earlier(item, trial)
         ahead, ran_ahead = self._aheads.pop(trial.key, None), self._running_ahead.take(trial)
+        site_tiers = self._locked_site_tiers(trial)
         tape = self._tape(trial, ahead=ran_ahead or ahead)
         lead = self._lead(item, is_led=ran_ahead is not None)
-        active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules, lead)
+        active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules, lead, site_tiers)
         item.stash[ACTIVE] = self._router.active = active
         hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
         held: pytest.TestReport | None = None

@@ -338,7 +338,7 @@ class Tape:
     def _record_again(self, mode: str) -> str:
         compared = ",".join(dict.fromkeys(self.label.tier.split(VERSUS)))
         tiers = "" if compared == "current" else f"--tiers={compared} "
-        again = tiers if self.label.again is None else f"{self.label.again} "
+        again = tiers if self.label.again is None else f"{self.label.again} ".lstrip()
         return f'pytest "{self.label.function}" {again}--tiers-record={mode}'
 
     def as_recorded(self, request: SentRequest, response: Mapping[str, Any]) -> RecordedCall:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Context, Decimal
 
 from pytest_tiers import statistics
 from pytest_tiers.cassettes.format import FORMAT
-from pytest_tiers.findings import LockChange, PromptSummary, RunSummary
+from pytest_tiers.findings import LockChange, MixFinding, PassRate, PromptSummary, RunSummary
 from pytest_tiers.fingerprints import fingerprint
-from pytest_tiers.records import UNPROVEN, LockEntry, Trial
+from pytest_tiers.mixes import PLUS, MixSearch
+from pytest_tiers.pass_rates import pass_rate
+from pytest_tiers.records import UNPROVEN, LockedSite, LockEntry, Trial
 from pytest_tiers.reports.numbers import count
+from pytest_tiers.settling import settle
 from pytest_tiers.verdicts import Comparison
 
 #: Decimals of the rates and bounds in the file; bounds are rounded to the safe side.
@@ -37,11 +40,12 @@ def decide(
     trials: defaultdict[str, list[Trial]] = defaultdict(list)
     for trial in summary.trials:
         trials[trial.prompt].append(trial)
+    of_mixes = {search.prompt: search for search in summary.searches}
     changes = (
         _decide(
             summary,
             prompt,
-            trials[prompt.id],
+            [*trials[prompt.id], *_trials_of_mix(prompt, of_mixes, trials[prompt.id])],
             locked.get(prompt.id),
             proven,
             skipped.get(prompt.id, ()),
@@ -49,6 +53,18 @@ def decide(
         for prompt in summary.prompts
     )
     return [change for change in changes if change is not None]
+
+
+def _trials_of_mix(
+    prompt: PromptSummary, searches: Mapping[str, MixSearch], ladder: Iterable[Trial]
+) -> list[Trial]:
+    """The settled trials of the mix that is recommended for a prompt."""
+    best = prompt.mix.recommended if prompt.mix is not None else None
+    if best is None:
+        return []
+    own = [trial for trial in searches[prompt.id].trials if trial.tier == best.mix.name]
+    settled = settle([*ladder, *own], best.comparison.flagship)
+    return [trial for trial in settled if trial.tier == best.mix.name]
 
 
 def _proven(summary: RunSummary, locked: Mapping[str, LockEntry]) -> frozenset[tuple[str, str]]:
@@ -66,6 +82,10 @@ def _proven(summary: RunSummary, locked: Mapping[str, LockEntry]) -> frozenset[t
     for prompt in summary.prompts:
         for tier, comparison in prompt.comparisons.items():
             by_tier[tier][prompt.id] = comparison
+        for mix in prompt.mix.mixes if prompt.mix is not None else ():
+            if mix.put_forward:
+                # All that were put forward share one step, whatever their tiers.
+                by_tier[PLUS][f"{prompt.id} {mix.mix.name}"] = mix.comparison
     found = set()
     for tier, comparisons in by_tier.items():
         logs = {name: _log(each.log_evidence) for name, each in comparisons.items()}
@@ -77,6 +97,10 @@ def _proven(summary: RunSummary, locked: Mapping[str, LockEntry]) -> frozenset[t
             for name, each in comparisons.items()
             if each.verdict == "safe" and statistics.reaches(logs[name], threshold)
         }
+    for prompt in summary.prompts:
+        best = prompt.mix.recommended if prompt.mix is not None else None
+        if best is not None and (f"{prompt.id} {best.mix.name}", PLUS) in found:
+            found.add((prompt.id, best.mix.name))
     return frozenset(found)
 
 
@@ -92,14 +116,15 @@ def _decide(
     proven: frozenset[tuple[str, str]],
     skipped: Collection[str],
 ) -> LockChange | None:
-    tier = prompt.recommended
-    if tier is None or summary.settings.ladder[tier].is_current:
+    mix = prompt.mix.recommended if prompt.mix is not None else None
+    tier = prompt.recommended if mix is None else mix.mix.name
+    if tier is None or (mix is None and summary.settings.ladder[tier].is_current):
         return _not_safe_anew(summary, prompt, trials, before, skipped)
 
     def keep(why: str) -> LockChange:
         return LockChange(prompt.id, "kept", before, why=why)
 
-    comparison = prompt.comparisons[tier]
+    comparison = prompt.comparisons[tier] if mix is None else mix.comparison
     if missing := gap(trials, comparison, skipped):
         return keep(f"{tier} is not adopted: the comparison is incomplete ({missing})")
     if (prompt.id, tier) not in proven:
@@ -107,7 +132,10 @@ def _decide(
             f"{tier} is safe for this selection, not among all locked prompts; compare the whole "
             "suite, or add cases"
         )
-    entry = entry_of(summary, prompt, trials, comparison)
+    if mix is None:
+        entry = entry_of(summary, prompt, trials, comparison)
+    else:
+        entry = _entry_of_mix(summary, prompt, trials, mix)
     if before is not None and before.tier != tier and not _is_cheaper(prompt, entry, before):
         return keep(
             f"{before.tier} stays locked: {tier} is safe and not known to be cheaper than it"
@@ -194,10 +222,47 @@ def entry_of(
 
     ``trials`` are those of the prompt.
     """
+    stats = prompt.tiers[comparison.tier]
+    model = str(summary.settings.ladder[comparison.tier].model)
+    return _entry(summary, prompt, trials, comparison, model, stats.pass_rate, stats.cost_per_1000)
+
+
+def _entry_of_mix(
+    summary: RunSummary, prompt: PromptSummary, trials: Sequence[Trial], mix: MixFinding
+) -> LockEntry:
+    """The entry that locks each call site of a prompt to its tier."""
+    settings = summary.settings
+    own = [trial for trial in trials if trial.tier == mix.mix.name]
+    entry = _entry(
+        summary,
+        prompt,
+        trials,
+        mix.comparison,
+        mix.mix.model(settings.ladder),
+        pass_rate(own, settings.alpha),
+        mix.cost_per_1000,
+    )
+    labels = {site.key: site.label for site in prompt.mix.sites} if prompt.mix else {}
+    sites = (
+        LockedSite(key, labels[key], tier, str(settings.ladder[tier].model or tier))
+        for key, tier in mix.mix.steps
+    )
+    return replace(entry, sites=tuple(sorted(sites, key=lambda site: site.key)))
+
+
+def _entry(
+    summary: RunSummary,
+    prompt: PromptSummary,
+    trials: Iterable[Trial],
+    comparison: Comparison,
+    model: str,
+    rate: PassRate | None,
+    cost_per_1000: Decimal | None,
+) -> LockEntry:
     settings = summary.settings
     # A flagship that was spared in all trials has no numbers.
-    stats, flagship = prompt.tiers[comparison.tier], prompt.tiers.get(comparison.flagship)
-    rate, yardstick = stats.pass_rate, flagship.pass_rate if flagship else None
+    flagship = prompt.tiers.get(comparison.flagship)
+    yardstick = flagship.pass_rate if flagship else None
     misses: defaultdict[str, list[int]] = defaultdict(list)
     samples = set()
     parts = []
@@ -210,7 +275,7 @@ def entry_of(
     return LockEntry(
         prompt=prompt.id,
         tier=comparison.tier,
-        model=str(settings.ladder[comparison.tier].model),
+        model=model,
         replaces=comparison.flagship,
         replaces_model=settings.ladder[comparison.flagship].model,
         verdict=comparison.verdict,
@@ -225,7 +290,7 @@ def entry_of(
         replaces_pass_rate=_rounded(yardstick.estimate if yardstick else None),
         largest_drop=_up(comparison.largest_drop),
         log_evidence=_down(comparison.log_evidence),
-        usd_per_1000=cost(stats.cost_per_1000),
+        usd_per_1000=cost(cost_per_1000),
         replaces_usd_per_1000=cost(flagship.cost_per_1000 if flagship else None),
         holds_for=fingerprint(parts),
         known_misses={case: tuple(sorted(of_case)) for case, of_case in misses.items()},

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from pytest_tiers.configuration import Place, check_tier_name
-from pytest_tiers.records import Fingerprint, LockEntry, Revert
+from pytest_tiers.mixes import PLUS, tiers_in
+from pytest_tiers.records import Fingerprint, LockedSite, LockEntry, Revert
 from pytest_tiers.reports.numbers import plain
 
 #: Version of the layout.
@@ -23,6 +24,10 @@ def as_table(entry: LockEntry) -> Table:
     return {
         **_said(entry, _PROMPT),
         "evidence": _said(entry, _EVIDENCE),
+        "sites": {
+            site.key: {"tier": site.tier, "model": site.model, "site": site.site}
+            for site in entry.sites
+        },
         "holds_for": _said(entry.holds_for, _HOLDS_FOR),
         "accepted": {}
         if entry.accepted is None
@@ -36,7 +41,7 @@ def as_table(entry: LockEntry) -> Table:
 def from_table(at: Place, prompt: str, value: Any) -> LockEntry:
     """The entry that `as_table` made. Raises ConfigurationError naming the key."""
     table = at.table(value)
-    at.known_keys(table, (*_PROMPT, "evidence", "holds_for", "accepted", "known_misses"))
+    at.known_keys(table, (*_PROMPT, "evidence", "sites", "holds_for", "accepted", "known_misses"))
     evidence = at.key("evidence").table(table.get("evidence", {}))
     at.key("evidence").known_keys(evidence, _EVIDENCE)
     misses = at.key("known_misses").table(table.get("known_misses", {}))
@@ -44,6 +49,7 @@ def from_table(at: Place, prompt: str, value: Any) -> LockEntry:
     return LockEntry(
         prompt=prompt,
         holds_for=_fingerprint(at.key("holds_for"), table.get("holds_for", {})),
+        sites=_sites(at, table),
         accepted=accepted.get("reason"),
         accepted_on=accepted.get("date"),
         known_misses={case: _samples(at.key("known_misses"), misses[case]) for case in misses},
@@ -63,10 +69,27 @@ def revert_from_table(at: Place, prompt: str, tier: str, value: Any) -> Revert:
     at.known_keys(table, (*_REVERT, "holds_for"))
     return Revert(
         prompt=prompt,
-        tier=check_tier_name(at, tier),
+        tier=_tier(at, tier),
         holds_for=_fingerprint(at.key("holds_for"), table.get("holds_for", {})),
         **_checked(at, table, _REVERT),
     )
+
+
+def _sites(at: Place, table: Mapping[str, Any]) -> tuple[LockedSite, ...]:
+    sites = at.key("sites").table(table.get("sites", {}))
+    found = []
+    for key, value in sorted(sites.items()):
+        of_site = at.key("sites").key(key)
+        said = of_site.table(value)
+        of_site.known_keys(said, _SITE)
+        found.append(LockedSite(key, **_checked(of_site, said, _SITE)))
+    name = str(table.get("tier"))
+    if sorted(tiers_in(name)) != sorted(site.tier for site in found) and (found or PLUS in name):
+        raise at.key("sites").wrong(
+            f'they do not have the tiers of "{name}". Restore the entry, or take it out and run '
+            "pytest --tiers=... --tiers-mix --tiers-update-lock."
+        )
+    return tuple(found)
 
 
 def _fingerprint(at: Place, value: Any) -> Fingerprint:
@@ -109,7 +132,11 @@ def _date(at: Place, value: Any) -> str:
 
 
 def _tier(at: Place, value: Any) -> str:
-    return check_tier_name(at, at.text(value))
+    """A tier, or the tiers of a mix."""
+    name = at.text(value)
+    for tier in tiers_in(name):
+        check_tier_name(at, tier)
+    return name
 
 
 def _usd(at: Place, value: Any) -> Decimal:
@@ -143,6 +170,9 @@ _PROMPT: Mapping[str, _Check] = {
     "usd_per_1000": _usd,
     "replaces_usd_per_1000": _usd,
 }
+
+#: Those of a step of a mix.
+_SITE: Mapping[str, _Check] = {"tier": _tier, "model": Place.text, "site": Place.text}
 
 #: Those of its ``evidence``.
 _EVIDENCE: Mapping[str, _Check] = {

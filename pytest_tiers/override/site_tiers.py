@@ -33,5 +33,7 @@ class SiteTiers:
         tier = next((tier for tier in places if tier is not None), None)
         if tier is None:
             where = lines[0].label if lines else "a line outside the project"
+            if len(lines) > 1:
+                where += f" (called from {lines[1].label})"
             raise UnknownSite(f"{where} calls a model, and {self._remedy}")
         return tier

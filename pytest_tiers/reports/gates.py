@@ -98,6 +98,11 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
             return f"measurably worse than the flagship, by {drop}. {_go_back(summary, reason)}"
         case "new-model":
             models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
+            if summary.locked[reason.prompt].sites:
+                return (
+                    "a tier of the mix is another model now, the evidence is for "
+                    f"{one_line(reason.model or '')}: {_decide_anew(summary, reason)}."
+                )
             return (
                 f"the tier is {one_line(models.get(reason.tier) or '')} now, its evidence is for "
                 f"{one_line(reason.model or '')}: {_decide_anew(summary, reason)}."
@@ -126,4 +131,9 @@ def _go_back(summary: RunSummary, reason: GateReason) -> str:
 
 def _decide_anew(summary: RunSummary, reason: GateReason) -> str:
     entry = summary.locked[reason.prompt]
+    if entry.sites:
+        tiers = dict.fromkeys([*(site.tier for site in entry.sites), entry.replaces])
+        cheaper = [tier for tier in tiers if tier != entry.replaces]
+        again = f"--tiers={','.join([*cheaper, entry.replaces])} --tiers-mix"
+        return f"compare again with {again} --tiers-update-lock"
     return f"compare again with --tiers={entry.tier},{entry.replaces} --tiers-update-lock"

@@ -348,6 +348,7 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
         "versus": entry.versus,
         "versus_model": entry.versus_model,
         "replaced_on": entry.replaced_on,
+        "sites": [asdict(site) for site in entry.sites],
         "known_misses": {case: list(samples) for case, samples in entry.known_misses.items()},
     }
 

@@ -17,6 +17,7 @@ from pytest_tiers.reports.locks import (
     new_downgrades,
     ruled_out_sentences,
 )
+from pytest_tiers.reports.mixes import mix_sentences
 from pytest_tiers.reports.table import Row, headings, in_order_of_telling, prompt_rows
 from pytest_tiers.reports.terminal import one_line_summary
 from pytest_tiers.reports.totals import cost_sentences, money_sentences, trouble_sentences
@@ -44,6 +45,7 @@ def parts(summary: RunSummary) -> Iterator[str]:
     to_look_at = (warning_sentences, trouble_sentences, retiring_sentences)
     yield from bullets("To look at", (text for find in to_look_at for text in find(summary)))
     yield from _table(summary)
+    yield from bullets("Mixes of tiers", mix_sentences(summary))
     yield from bullets("What to change in the application", change_sentences(summary))
     if summary.settings.comparison and summary.settings.ladder.candidates:
         costs = (*cost_sentences(summary), *money_sentences(summary))

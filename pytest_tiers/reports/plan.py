@@ -27,11 +27,30 @@ def plan_lines(plan: Plan, settings: Settings, *, width: int) -> Iterator[str]:
         *_open_end(plan, settings),
     ):
         yield from wrap(sentence, width, first="- ", rest="  ")
+    for sentence in _mixes(plan, names) if settings.mix else ():
+        yield from wrap(sentence, width, first="- ", rest="  ")
     if judged := list(_judged(plan, names)):
         yield ""
         yield f"With the {count(plan.recorded, 'trial')} recorded so far:"
         for sentence in judged:
             yield from wrap(sentence, width, first="- ", rest="  ")
+
+
+def _mixes(plan: Plan, names: dict[str, str]) -> Iterator[str]:
+    """What the searches for mixes take besides."""
+    for one in plan.mixes:
+        cost = "cost unknown" if one.usd is None else f"{money(one.usd)} at the flagship's price"
+        yield (
+            f"the search for the mix of {names.get(one.prompt, one_line(one.prompt))} tries at "
+            f"most {one.mixes:,} mixes of {one.sites} call sites besides: at most "
+            f"{count(one.calls, 'call')}, {cost}; less for what is recorded, and for answers that "
+            "mixes share"
+        )
+    if not plan.mixes:
+        yield (
+            "no mix to search, as far as is known: the flagship's recordings show no prompt that "
+            "calls from two lines"
+        )
 
 
 def _open_end(plan: Plan, settings: Settings) -> Iterator[str]:
