@@ -186,9 +186,13 @@ def _check_sent(server: OpenAIServer) -> None:
 
 
 def _comparable(report: dict[str, Any]) -> list[Any]:
-    """What record and replay must agree in. Calls made together may end in another order."""
+    """What record and replay must agree in. Calls made together may end in another order.
+
+    Only a replay makes control trials.
+    """
+    apart = {"replayed": None, "controls": None}
     return [
-        {**trial, "replayed": None, "calls": sorted(_calls(trial, report), key=json.dumps)}
+        {**trial, **apart, "calls": sorted(_calls(trial, report), key=json.dumps)}
         for trial in report["trials"]
     ]
 
