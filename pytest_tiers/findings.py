@@ -33,7 +33,7 @@ class LadderEntry:
 
 @dataclass(frozen=True, slots=True)
 class PassRate:
-    """How often a tier passes a prompt's tests, from 0 to 1: the mean over cases.
+    """How often a tier passes a prompt's tests, or another share, from 0 to 1: the mean over cases.
 
     ``low`` and ``high`` hold together at the run's confidence, for inputs like these cases.
     """
@@ -196,6 +196,35 @@ class MixFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class Cascade:
+    """A prompt answered by ``tier`` first, and by the flagship where a ``check`` fails.
+
+    ``check``: the ``test`` itself, an oracle that production does not have, or what the
+    ``application`` itself checks (``tier.check``). ``escalated`` of the ``runs`` (case and sample)
+    went on to the flagship, ``escalated_share`` of them (the mean over cases, with bounds); in
+    ``left_out`` more it is unknown what the flagship would have said.
+    ``saving`` is the share of the flagship's cost; ``stops_paying_at`` the share of runs going on
+    from which on it costs as much as the flagship alone. ``added_seconds`` is the mean over all
+    runs, compared with the flagship alone (negative: faster), ``added_seconds_if_escalated`` that
+    of the escalated: the sum of recorded seconds of their calls. None where unknown.
+    """
+
+    tier: str
+    check: Literal["test", "application"]
+    runs: int
+    escalated: int
+    escalated_share: PassRate
+    left_out: int
+    passed: int
+    pass_rate: PassRate
+    usd_per_1000: Decimal | None
+    saving: float | None
+    stops_paying_at: float | None
+    added_seconds: float | None
+    added_seconds_if_escalated: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSummary:
     """One prompt: its numbers per tier, its comparisons, and what to do.
 
@@ -205,7 +234,9 @@ class PromptSummary:
     from the flagship, and the flagship from itself, which takes two samples of a case. ``control``
     is None where no control trial could be made. ``sites`` are the application's lines that called
     for it, in the order of a trial: on the flagship, where that ran. ``left_out`` names the tiers
-    of which sampling left trials out. ``mix`` is None where no mix was searched.
+    of which sampling left trials out. ``mix`` is None where no mix was searched. ``cascades`` are
+    those from each candidate to the flagship, and ``best_cascade`` is the candidate of the one that
+    saves more than the recommended tier, if it saves anything at the run's confidence.
     """
 
     id: str
@@ -228,6 +259,8 @@ class PromptSummary:
     ruled_out: dict[str, RuledOut] = field(default_factory=dict)
     mix: MixFindings | None = None
     left_out: dict[str, LeftOut] = field(default_factory=dict)
+    cascades: dict[str, Cascade] = field(default_factory=dict)
+    best_cascade: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +291,9 @@ class Savings:
     ``share`` is what the recommendations save of the flagship's cost. ``*_per_month`` cover the
     priced prompts whose monthly runs are known; ``possible_usd_per_month`` is what a month would
     save if every prompt moved to its cheapest candidate that agrees so far, proven or not.
+    ``decided_share`` is the part of the flagship's cost that is spent on prompts whose verdicts
+    leave nothing open: a candidate is safe, or none can be; by month where all priced prompts
+    say how often they run, else by 1,000 runs of each.
     """
 
     flagship_usd_per_1000: Decimal | None
@@ -268,6 +304,9 @@ class Savings:
     flagship_usd_per_month: Decimal | None
     recommended_usd_per_month: Decimal | None
     possible_usd_per_month: Decimal | None
+    decided_prompts: int = 0
+    decided_share: float | None = None
+    decided_by_month: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +410,35 @@ class Retirement:
 
 
 @dataclass(frozen=True, slots=True)
+class UntestedSite:
+    """A line of the application that calls a model, and no tiered test calls from it.
+
+    ``seen_elsewhere``: a test that is not tiered does.
+    """
+
+    file: str
+    line: int
+    function: str
+    seen_elsewhere: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the application's model calls the tiered tests of the run reach.
+
+    ``found`` calls stand in the source of ``files`` files; not all were read unless it
+    ``is_complete``. It ``is_certain`` where every trial got its answers: what a failed one would
+    have called is not known.
+    """
+
+    untested: tuple[UntestedSite, ...]
+    found: int
+    files: int
+    is_complete: bool
+    is_certain: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LockChange:
     """What became of a prompt's entry in tiers.lock.
 
@@ -462,9 +530,10 @@ class RunSummary:
     the run, by prompt, and ``lock_changes`` what the run changed there, or could not; ``gate``
     what fails the run for it; ``suite`` is what all prompts together say of a candidate, where it
     was compared on several; ``changes`` what the safe downgrades change in the application.
-    ``by_site`` is None where call sites would say the same as the prompts. ``gone`` are the tiers
-    whose model is, ``retiring`` those whose model ends soon or has. ``not_run`` are the trials that
-    sampling left out, ``extent`` is what was to run, None where nobody asked.
+    ``coverage`` is None unless tiers were compared. ``by_site`` is None where call sites would
+    say the same as the prompts. ``gone`` are the tiers whose model is, ``retiring`` those whose
+    model ends soon or has. ``not_run`` are the trials that sampling left out, ``extent`` is what
+    was to run, None where nobody asked.
     ``recorded_anew`` is what changed since the last recording, where that was replaced.
     """
 
@@ -492,6 +561,7 @@ class RunSummary:
     changes: tuple[Change, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     extent: Extent | None = None
+    coverage: Coverage | None = None
     locked: Mapping[str, LockEntry] = field(default_factory=dict)
     lock_changes: tuple[LockChange, ...] = ()
     gate: Gate = field(default_factory=Gate)

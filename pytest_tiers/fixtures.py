@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tier(request: pytest.FixtureRequest) -> TierHandle:
-    """The model tier this trial runs on: name, model, params, client, calls, compare(), score()."""
+    """The model tier this trial runs on: name, model, calls, compare(), score(), check()."""
     from pytest_tiers.collection import TRIAL
     from pytest_tiers.handles import ACTIVE, tier_handle
 

@@ -136,6 +136,20 @@ class TierHandle:
             raise
         self._active.score = score
 
+    def check(self, ok: bool) -> None:
+        """Say whether the application's own check would accept the answer.
+
+        That is what a cascade could go by in production: this tier first, the flagship where the
+        check fails. It changes no outcome and no verdict. Call it before anything is asserted; of
+        several checks all must accept. Raises ValueError for anything but True or False; the
+        trial is then an error, and says nothing about the model.
+        """
+        if not isinstance(ok, bool):
+            error = f"tier.check() expects True or False, got {ok!r} ({type(ok).__name__})."
+            self._active.note_misuse(error)
+            raise ValueError(error)
+        self._active.check = ok and self._active.check is not False
+
 
 def tier_handle(config: pytest.Config, planned: PlannedTrial, active: ActiveTrial) -> TierHandle:
     """What the fixture gives to a trial."""

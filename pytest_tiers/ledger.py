@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from pytest_tiers.findings import RunSummary
     from pytest_tiers.mixes import MixSearch
     from pytest_tiers.plan import Plan
-    from pytest_tiers.records import NotRun, Trial
+    from pytest_tiers.records import CallSite, NotRun, Trial
     from pytest_tiers.runner import Runner
 
 #: The key of xdist's ``workeroutput`` under which a worker hands over its notes.
 NOTES = "pytest_tiers_notes"
+
+#: The key under which it hands over the lines that called models for tests that are not tiered.
+ELSEWHERE = "pytest_tiers_elsewhere"
 
 #: Exit codes of a run that nobody and nothing cut short.
 _CAME_TO_ITS_END = (
@@ -70,6 +73,8 @@ class Ledger:
         self._locations: dict[str, tuple[Path, int | None]] = {}
         self._skipped: defaultdict[str, set[str]] = defaultdict(set)
         self.runner: Runner | None = None
+        #: What workers saw.
+        self.elsewhere: set[CallSite] = set()
         self.summary: RunSummary | None = None
         self.plan: Plan | None = None
         self.usage_error: str | None = None
@@ -137,6 +142,7 @@ class Ledger:
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
             output |= {
                 NOTES: self.notes,
+                ELSEWHERE: [(site.label, site.key) for site in self._elsewhere()],
                 **self._pruning.handed_over(),
                 **self.planning.handed_over(),
             }
@@ -170,7 +176,12 @@ class Ledger:
             return
         project = self._project()
         self.summary = replace(
-            summary, locked=self._settings.locked, changes=project.changes(summary)
+            summary,
+            locked=self._settings.locked,
+            changes=project.changes(summary),
+            coverage=project.coverage(summary.trials, self._elsewhere())
+            if self._settings.comparison and self._settings.ladder.candidates
+            else None,
         )
         self._fail_for_what_was_learnt_late(session)
         self._remember()
@@ -298,6 +309,10 @@ class Ledger:
         self.summary = replace(self.summary, gate=judge(self.summary, existing))
         if not self.summary.gate.passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _elsewhere(self) -> set[CallSite]:
+        """The application's lines that called models for tests that are not tiered."""
+        return self.elsewhere | (self.runner.elsewhere if self.runner is not None else set())
 
     def _project(self) -> Project:
         from pytest_tiers.application.project import Project

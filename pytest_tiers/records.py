@@ -284,7 +284,8 @@ class Trial:
     ``answer`` is the text of the last answer a model gave, ``output`` what the test handed to
     ``tier.compare`` (builtins). ``question`` is the text of the request that got the answer,
     without secrets, None where a report will not need it (see `pytest_tiers.runner`).
-    ``score``, from 0 to 1, is what the test gave by ``tier.score``, None where it gave none.
+    ``score``, from 0 to 1, is what the test gave by ``tier.score``, None where it gave none;
+    ``check`` what the application's own check says of the answer, by ``tier.check``.
     ``compared_by`` and ``compare_options`` say how the output is to be compared; options are None
     where only the trial's own process can do it. ``settled`` are the comparisons that could be
     made when this trial ended, of this and of other trials of the case. When all trials are
@@ -309,6 +310,7 @@ class Trial:
     nodeid: str
     reason: str | None = None
     score: float | None = None
+    check: bool | None = None
     controls: tuple[bool, ...] = ()
     output_match: bool | None = None
     replayed: bool = False

@@ -50,7 +50,7 @@ from pytest_tiers.override.own_threads import wait_for
 from pytest_tiers.override.router import TrialRouter, flush_traces, shared_fixture_reason
 from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.override.sites import SiteFinder
-from pytest_tiers.records import Earlier, RequestParts, Trial, sendable
+from pytest_tiers.records import CallSite, Earlier, RequestParts, Trial, sendable
 from pytest_tiers.rounds import Rounds
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import NO_CALL
@@ -96,7 +96,10 @@ class Runner:
         tiers = (*settings.ladder.tiers, *others)
         base_urls = [tier.base_url for tier in tiers if tier.base_url]
         self._key_variables = [tier.api_key_env for tier in tiers if tier.api_key_env]
-        self._router = TrialRouter(base_urls, settings.ignore_hosts)
+        sites = SiteFinder(config.rootpath, self._is_test_file)
+        self._router = TrialRouter(
+            base_urls, settings.ignore_hosts, sites if settings.comparison else None
+        )
         has_hook = bool(config.hook.pytest_tiers_normalise_request.get_hookimpls())
         self._matcher = Matcher(settings.ignore, self._normalise if has_hook else None)
         till = Till(budget, Gates(_share(config, settings.max_in_flight)))
@@ -107,7 +110,7 @@ class Runner:
         census.renamed = self._renamed.found
         self._rules = CallRules(
             replaces=settings.replaces,
-            sites=SiteFinder(config.rootpath, self._is_test_file),
+            sites=sites,
             till=till,
             keeps_requests=settings.keeps_requests,
         )
@@ -229,6 +232,11 @@ class Runner:
             reporter.ensure_newline()
             reporter.write_line(line)
             reporter.flush()
+
+    @property
+    def elsewhere(self) -> set[CallSite]:
+        """The application's lines that called a model for tests that are not tiered."""
+        return self._router.elsewhere
 
     def check_keys(self, environment: dict[str, str]) -> None:
         """See before the first call that tiers which must record have their keys.
@@ -606,6 +614,7 @@ class Runner:
             # turns out to differ in its output. 100,000 requests would be a burden.
             question=None if outcome == "passed" and not active.has_output else active.question,
             score=active.score,
+            check=active.check,
             output=active.output if has_output else None,
             has_output=has_output,
             compared_by=active.how.by,

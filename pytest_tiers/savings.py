@@ -11,6 +11,9 @@ from pytest_tiers.verdicts import Verdict
 #: Verdicts that do not rule a candidate out.
 _OPEN: frozenset[Verdict] = frozenset({"safe", "matches", "inconclusive"})
 
+#: Verdicts that rule one out.
+_CLOSED: frozenset[Verdict] = frozenset({"worse", "unsupported"})
+
 
 def total_savings(prompts: Iterable[PromptSummary]) -> Savings:
     """Cost of 1,000 runs of every priced prompt today and as recommended, in USD."""
@@ -22,6 +25,15 @@ def total_savings(prompts: Iterable[PromptSummary]) -> Savings:
         if prompt.monthly_runs is not None
     ]
     flagship = sum((cost for _, cost in today), Decimal(0))
+    by_month = bool(monthly) and len(monthly) == len(today)
+    spend = [
+        (prompt, runs * cost)
+        for prompt, runs, cost in (
+            monthly if by_month else [(prompt, Decimal(1), cost) for prompt, cost in today]
+        )
+    ]
+    total = sum((cost for _, cost in spend), Decimal(0))
+    decided = sum((cost for prompt, cost in spend if _is_decided(prompt)), Decimal(0))
     recommended = sum((_as_recommended(prompt, cost) for prompt, cost in today), Decimal(0))
     return Savings(
         flagship_usd_per_1000=flagship if today else None,
@@ -36,7 +48,16 @@ def total_savings(prompts: Iterable[PromptSummary]) -> Savings:
         possible_usd_per_month=_sum(
             runs * (cost - _as_possible(prompt, cost)) for prompt, runs, cost in monthly
         ),
+        decided_prompts=sum(map(_is_decided, with_calls)),
+        decided_share=float(decided / total) if total else None,
+        decided_by_month=by_month,
     )
+
+
+def _is_decided(prompt: PromptSummary) -> bool:
+    """Whether the verdicts say what to do: a candidate is safe, or none can be."""
+    verdicts = {comparison.verdict for comparison in prompt.comparisons.values()}
+    return "safe" in verdicts or (bool(verdicts) and verdicts <= _CLOSED)
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal | None:

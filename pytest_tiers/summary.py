@@ -14,6 +14,7 @@ from typing import Any
 
 from pytest_tiers import call_totals, statistics, verdicts
 from pytest_tiers.call_sites import SiteCases, attribute, site_stats
+from pytest_tiers.cascades import NO_CASCADE, cascade, pays
 from pytest_tiers.disagreement import disagreements
 from pytest_tiers.drift import drifts
 from pytest_tiers.ends import gone_models, retirements
@@ -141,6 +142,7 @@ def summarise(
     prompts, suite = _summarise_prompts(ordered, settings, not_run)
     searches = tuple(sorted(searches, key=attrgetter("prompt")))
     prompts = _with_mixes(prompts, searches, ordered, settings, not_run)
+    prompts = tuple(_with_cascades(prompts, ordered, settings))
     calls = [call for trial in ordered for call in trial.calls]
     of_mixes = (trial for search in searches for trial in search.trials)
     all_calls = chain(calls, (call for trial in of_mixes for call in trial.calls))
@@ -212,6 +214,30 @@ def _with_mixes(
         left_out[one.prompt].add((one.tier, one.case, one.sample))
     found = mix_findings(searches, prompts, trials, settings, left_out)
     return tuple(replace(prompt, mix=found.get(prompt.id)) for prompt in prompts)
+
+
+def _with_cascades(
+    prompts: Iterable[PromptSummary], ordered: Iterable[Trial], settings: Settings
+) -> Iterator[PromptSummary]:
+    """The prompts with what each candidate, and the flagship after it, would come to."""
+    groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
+    flagship = settings.ladder.flagship
+    for prompt in prompts:
+        cascades = {
+            tier: found
+            for tier, comparison in prompt.comparisons.items()
+            if comparison.verdict not in NO_CASCADE
+            and (
+                found := cascade(
+                    groups[prompt.id], tier=tier, flagship=flagship, alpha=settings.alpha
+                )
+            )
+        }
+        proven = prompt.savings[prompt.recommended] if prompt.recommended else None
+        stats = prompt.tiers.get(flagship)
+        rate = stats.pass_rate.estimate if stats and stats.pass_rate else None
+        best = pays(cascades, prompt.margin, proven, rate)
+        yield replace(prompt, cascades=cascades, best_cascade=best)
 
 
 def _by_site(summary: RunSummary, not_run: Iterable[NotRun]) -> BySite | None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pytest_tiers.ledger import NOTES, Ledger
+from pytest_tiers.ledger import ELSEWHERE, NOTES, Ledger
 from pytest_tiers.pruning import Pruning
+from pytest_tiers.records import CallSite
 from pytest_tiers.settings import Settings
 
 #: The key of ``workerinput`` under which workers find the run's spending ledger.
@@ -88,6 +89,7 @@ class ForWorkers:
         self._pruning.take(output)
         self._ledger.planning.take(output)
         self._ledger.notes += output.get(NOTES, [])
+        self._ledger.elsewhere |= {CallSite(*site) for site in output.get(ELSEWHERE, [])}
         problem = output.get(PROBLEM)
         if problem is not None:
             self._ledger.usage_error = problem

@@ -6,9 +6,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pytest_tiers.application.changes import changes
+from pytest_tiers.application.coverage import coverage
 from pytest_tiers.application.patch import patch, repository
-from pytest_tiers.findings import Change, RunSummary
+from pytest_tiers.application.scan import scan
+from pytest_tiers.findings import Change, Coverage, RunSummary
 from pytest_tiers.override.sources import SourceFile
+from pytest_tiers.records import CallSite, Trial
 
 
 def is_test_file(path: Path, patterns: Iterable[str]) -> bool:
@@ -26,6 +29,11 @@ class Project:
     def changes(self, summary: RunSummary) -> tuple[Change, ...]:
         """What the safe downgrades of a run change."""
         return changes(summary, self._file, self._is_test)
+
+    def coverage(self, trials: Iterable[Trial], elsewhere: Collection[CallSite]) -> Coverage:
+        """Which calls of the application no trial made; ``elsewhere``: other tests' calls."""
+        found = scan(self._root, self._is_test, self._file)
+        return coverage(trials, elsewhere, found, self._file)
 
     def patch(self, found: Iterable[Change]) -> bytes:
         """Changes as a unified diff, with paths below the root of the git repository."""

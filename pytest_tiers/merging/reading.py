@@ -182,6 +182,7 @@ class _Maker:
             nodeid=plain["nodeid"],
             reason=plain["reason"],
             score=plain["score"],
+            check=plain["check"],
             controls=tuple(plain["controls"]),
             output_match=plain["output_match"],
             replayed=plain["replayed"],

@@ -81,6 +81,7 @@ class ActiveTrial:
         self.has_output = False
         self.how = How()
         self.score: float | None = None
+        self.check: bool | None = None
         self.stale = False
         self.out_of_budget = False
         #: Whether the tier's model does not exist (any more).

@@ -16,6 +16,8 @@ from pytest_tiers.cassettes.senders import Sender
 from pytest_tiers.cassettes.transports import OpenedCall
 from pytest_tiers.errors import SharedFixtureCall
 from pytest_tiers.override.active import ActiveTrial
+from pytest_tiers.override.sites import SiteFinder
+from pytest_tiers.records import CallSite
 
 #: Where OpenAI's client sends its calls unless told otherwise.
 _BASE_URL_VARIABLE = "OPENAI_BASE_URL"
@@ -42,15 +44,24 @@ class TrialRouter:
 
     ``shared_fixture`` names the fixture of wider scope than one test that is being set up;
     ``shared_answers`` collects those that called a model then. ``item_is_running`` is True
-    while any test runs, tiered or not. ``strays`` are model calls made while none did.
+    while any test runs, tiered or not. ``strays`` are model calls made while none did;
+    ``elsewhere`` the application's lines that called a model for a test that is not tiered, where
+    ``sites`` finds them.
     """
 
-    def __init__(self, base_urls: Iterable[str], ignore_hosts: Iterable[str]) -> None:
+    def __init__(
+        self,
+        base_urls: Iterable[str],
+        ignore_hosts: Iterable[str],
+        sites: SiteFinder | None = None,
+    ) -> None:
         self.active: ActiveTrial | None = None
         self.item_is_running = False
         self.shared_fixture: str | None = None
         self.shared_answers: set[str] = set()
         self.strays: list[str] = []
+        self.elsewhere: set[CallSite] = set()
+        self._sites = sites
         self._model_origins = {_origin(url) for url in base_urls}
         self._ignored = frozenset(ignore_hosts)
 
@@ -76,6 +87,8 @@ class TrialRouter:
                 self.shared_answers.add(self.shared_fixture)
             elif not self.item_is_running:
                 self.strays.append(url)
+            elif self._sites is not None and (site := self._sites.innermost()) is not None:
+                self.elsewhere.add(site)
         return True
 
     def discards(self, url: str) -> bool:

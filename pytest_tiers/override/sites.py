@@ -57,15 +57,25 @@ class SiteFinder:
 
     def lines(self) -> tuple[CallSite, ...]:
         """As `find`, whatever name the application gives them."""
+        lines = self._lines()
+        found = [self._site(line) for line in lines if self._is_application(line[0])]
+        if not found:
+            found = [self._site(line) for line in lines if self._file(line[0])][:1]
+        return tuple(found[:_MOST_LINES])
+
+    def innermost(self) -> CallSite | None:
+        """The application's innermost line, None where no line of it is calling."""
+        found = (line for line in self._lines() if self._is_application(line[0]))
+        line = next(found, None)
+        return None if line is None else self._site(line)
+
+    def _lines(self) -> list[_Line]:
         lines = list(_stack_lines())
         if not self._has_application(lines) and not _in_main_thread():
             # A library's thread calls for the line that waits for it.
             frame = sys._current_frames().get(threading.main_thread().ident or 0)
             lines += _lines_from(frame)
-        found = [self._site(line) for line in lines if self._is_application(line[0])]
-        if not found:
-            found = [self._site(line) for line in lines if self._file(line[0])][:1]
-        return tuple(found[:_MOST_LINES])
+        return lines
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
 from pytest_tiers.gate_rates import floor_of
 from pytest_tiers.records import Trial
+from pytest_tiers.reports.cascades import cascade_in_words
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import own_disagreement
 from pytest_tiers.reports.numbers import (
@@ -113,9 +114,12 @@ def _facts(summary: RunSummary, prompt: PromptSummary, trials: Sequence[Trial]) 
         )
     elif prompt.comparisons:
         yield f"recommended: stay on {prompt.flagship or 'the flagship'}"
-    sites = {call.site for trial in trials for call in trial.tier_calls if call.site}
-    if sites:
-        yield f"called from {listed(map(one_line, sorted(sites)), _MOST_NAMES)}"
+    for site in prompt.sites:
+        yield (
+            f"{one_line(site.site)}: {count(site.calls, 'call')}, {percent(site.cost_share)} of "
+            f"cost, {site.tokens.input:,} tokens in, {site.tokens.output:,} out, median "
+            f"{seconds(site.seconds_p50)}"
+        )
     if prompt.as_is_calls:
         yield (
             f"judges and other calls left alone: {count(prompt.as_is_calls, 'call')}, "
@@ -189,6 +193,9 @@ def _comparison(
             f"ends differently from {found.flagship} in {percent(its.estimate)}, which ends "
             f"differently from itself in {percent(own.estimate)}"
         )
+    if (one := prompt.cascades.get(tier)) is not None:
+        check = "the test" if one.check == "test" else "the application"
+        facts.append(f"as a cascade that {check} checks: {cascade_in_words(one, found.flagship)}")
     saving = prompt.savings.get(tier)
     facts.append(f"saves {percent(saving)}" if saving is not None else "saving unknown")
     yield from _wrapped(facts, width)

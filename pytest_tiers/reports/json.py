@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pytest_tiers.drift import Drift
 from pytest_tiers.findings import (
     BySite,
+    Cascade,
     Change,
     Control,
     GateReason,
@@ -65,6 +66,7 @@ def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
         "recorded_anew": [_drift(each) for each in summary.recorded_anew],
         "suite": {name: _suite(found) for name, found in summary.suite.items()},
         "sites": _sites(summary.by_site),
+        "coverage": None if summary.coverage is None else asdict(summary.coverage),
         "changes": [_change(change) for change in summary.changes],
         "savings": _savings(summary.savings),
         "spent_usd": plain(summary.spent_usd),
@@ -223,6 +225,8 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
         "sites": [_site(site) for site in prompt.sites],
         "left_out": {name: _left_out(each) for name, each in prompt.left_out.items()},
+        "cascades": {tier: _cascade(one) for tier, one in prompt.cascades.items()},
+        "best_cascade": prompt.best_cascade,
         "mixes": [] if prompt.mix is None else _mixes(prompt.mix),
         "mix_search": None if prompt.mix is None else _mix_search(prompt.mix),
     }
@@ -353,6 +357,23 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
     }
 
 
+def _cascade(one: Cascade) -> dict[str, Any]:
+    return {
+        "check": one.check,
+        "runs": one.runs,
+        "escalated": one.escalated,
+        "left_out": one.left_out,
+        "passed": one.passed,
+        "pass_rate": asdict(one.pass_rate),
+        "escalated_share": asdict(one.escalated_share),
+        "usd_per_1000": money_entry(one.usd_per_1000),
+        "saving": finite(one.saving),
+        "stops_paying_at": finite(one.stops_paying_at),
+        "added_seconds": finite(one.added_seconds),
+        "added_seconds_if_escalated": finite(one.added_seconds_if_escalated),
+    }
+
+
 def _left_out(left_out: LeftOut) -> dict[str, Any]:
     return {**asdict(left_out), "spared_usd": money_entry(left_out.spared_usd)}
 
@@ -427,6 +448,9 @@ def _savings(savings: Savings) -> dict[str, Any]:
         "flagship_usd_per_month": money_entry(savings.flagship_usd_per_month),
         "recommended_usd_per_month": money_entry(savings.recommended_usd_per_month),
         "possible_usd_per_month": money_entry(savings.possible_usd_per_month),
+        "decided_prompts": savings.decided_prompts,
+        "decided_share": finite(savings.decided_share),
+        "decided_by_month": savings.decided_by_month,
     }
 
 

@@ -115,6 +115,7 @@ def trial_entry(trial: Trial, tables: Tables) -> dict[str, Any]:
         "outcome": trial.outcome,
         "reason": trial.reason,
         "score": finite(trial.score),
+        "check": trial.check,
         "output_match": trial.output_match,
         "agreement": finite(trial.agreement),
         "output_difference": trial.output_difference,

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pytest_tiers.findings import RunSummary
+from pytest_tiers.reports.cascades import cascade_lines
 from pytest_tiers.reports.changes import change_sentences
+from pytest_tiers.reports.coverage import coverage_sentences
 from pytest_tiers.reports.drift import drift_sentences
 from pytest_tiers.reports.ends import retiring_sentences
 from pytest_tiers.reports.gates import gate_sentence, power_sentence, warning_sentences
@@ -48,8 +50,10 @@ def parts(summary: RunSummary) -> Iterator[str]:
     yield from bullets("Mixes of tiers", mix_sentences(summary))
     yield from bullets("What to change in the application", change_sentences(summary))
     if summary.settings.comparison and summary.settings.ladder.candidates:
-        costs = (*cost_sentences(summary), *money_sentences(summary))
+        covered = coverage_sentences(summary, everything=True)
+        costs = (*cost_sentences(summary), *covered, *money_sentences(summary))
         why = (*reasons(summary), *ruled_out_sentences(summary))
+        yield from _folded("A cheap tier first", (text for _, text in cascade_lines(summary)))
         yield from _folded("Why, and what it costs", (*why, *filter(None, _ends(summary)), *costs))
 
 

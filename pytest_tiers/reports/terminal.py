@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
+from pytest_tiers.reports.cascades import cascade_lines
 from pytest_tiers.reports.changes import change_sentences, diff_sentence
 from pytest_tiers.reports.control import unchecked_sentences
+from pytest_tiers.reports.coverage import coverage_sentences
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.drift import drift_sentences
 from pytest_tiers.reports.ends import retiring_in_short, retiring_sentences
@@ -63,6 +65,8 @@ NARROWEST = 60
 _WIDEST_PROSE = 120
 _LONGEST_TIER = 10
 _SHORTEST_ID = 12
+#: Prompts named one by one of which a cascade would pay.
+_MOST_CASCADES = 3
 #: Lines of the application named one by one.
 _MOST_CHANGES = 6
 
@@ -94,9 +98,10 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _mixes(summary, width),
             _bullets(ruled_out_sentences(summary), width),
             _differences(judged, width) if verbosity > 0 else [],
-            _totals(summary, width),
+            _totals(summary, width, everything=verbosity > 0),
             _bullets((*left_out_sentences(summary), *spared_sentences(summary)), width),
             _bullets(trouble_sentences(summary), width, _RED),
+            _cascades(summary, width, everything=verbosity > 0),
             _steps(judged, width),
             _changes(summary, width, everything=verbosity > 0),
             _lock(summary, width),
@@ -320,12 +325,13 @@ def _differences(summary: RunSummary, width: int) -> Iterator[Line]:
             yield line, {}
 
 
-def _totals(summary: RunSummary, width: int) -> Iterator[Line]:
+def _totals(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Line]:
     yield from _prose(agreement(summary), width)
     for sentence in (
         *unchecked_sentences(summary),
         *suite_sentences(summary),
         *cost_sentences(summary),
+        *coverage_sentences(summary, everything=everything),
         *money_sentences(summary),
     ):
         yield from _prose(sentence, width)
@@ -338,6 +344,13 @@ def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
     for number, step in enumerate(next_steps(summary), start=1):
         for line in wrap(step, min(width, _WIDEST_PROSE), first=f"{number}. ", rest="   "):
             yield line, {}
+
+
+def _cascades(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Line]:
+    for mark, sentence in cascade_lines(summary, None if everything else _MOST_CASCADES):
+        rest = "  " if mark else ""
+        for line in wrap(sentence, min(width, _WIDEST_PROSE), first=mark, rest=rest):
+            yield line, {} if mark else _BOLD
 
 
 def _changes(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Line]:

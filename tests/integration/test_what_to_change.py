@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.openai_server import OpenAIServer
+
 Report = Callable[[], dict[str, Any]]
 
 FILES = {
@@ -41,6 +43,7 @@ def plan(text):
 """,
     "test_steps": """
 import pytest
+
 import steps
 
 @pytest.mark.tiers
@@ -100,3 +103,50 @@ def test_a_file_that_cannot_be(project: pytest.Pytester, args: list[str], error:
     result = project.runpytest(*args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([error])
+
+
+OTHER_CALLS = {
+    "untested": """
+from app import client
+
+def subject(text):
+    return client.responses.create(model="gpt-5.4", input=text).output_text
+
+def footer(text):
+    return client.responses.create(model="gpt-5.4", input=text).output_text
+""",
+    "test_app": """
+import pytest
+
+import untested
+from app import ask
+
+@pytest.mark.tiers
+def test_ask():
+    assert ask("x") == "OK"
+
+def test_subject(monkeypatch, server_url):
+    monkeypatch.setattr(untested.client, "base_url", server_url)
+    assert untested.subject("x") == "OK"
+""",
+}
+
+
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
+def test_call_sites_that_no_tiered_test_calls(
+    project: pytest.Pytester, server: OpenAIServer, report: Report, workers: list[str]
+) -> None:
+    project.makepyfile(**OTHER_CALLS)
+    project.makeconftest(
+        f"import pytest\n@pytest.fixture\ndef server_url():\n    return {server.url!r}\n"
+    )
+    result = project.runpytest("--tiers=nano,full", "--tiers-report=out.json", *workers)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "2 call sites of the application are called by no tiered test: untested.py:4",
+            "  subject (other tests do) and untested.py:7 footer.",
+        ]
+    )
+    found = report()["coverage"]
+    assert (found["found"], found["is_complete"], found["is_certain"]) == (3, True, True)

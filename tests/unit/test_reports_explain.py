@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tiers.findings import Disagreement, PassRate, RunSummary
+from pytest_tiers.findings import Cascade, Disagreement, PassRate, RunSummary, SiteStats
+from pytest_tiers.records import Tokens
 from pytest_tiers.reports.explain import explain_lines
 from pytest_tiers.reports.text import display_width
 from tests.unit.summaries import comparison, prompt, run, small_suite, stats, support_desk, trial
@@ -53,6 +54,24 @@ def test_what_fits_none_is_said_with_the_nearest() -> None:
     assert "It has no prompt" in explained(run(), "x")
 
 
+def cascade_of_mini() -> Cascade:
+    return Cascade(
+        "mini",
+        "application",
+        runs=10,
+        escalated=2,
+        escalated_share=PassRate(0.2, 0.05, 0.5),
+        left_out=1,
+        passed=9,
+        pass_rate=PassRate(0.9, 0.6, 0.99),
+        usd_per_1000=None,
+        saving=None,
+        stops_paying_at=None,
+        added_seconds=None,
+        added_seconds_if_escalated=None,
+    )
+
+
 def test_all_that_may_be_known_is_told() -> None:
     flagship = stats(9, 1, pass_rate=PassRate(0.9, 0.6, 0.99), mean_score=0.8, inconsistent=2)
     mini = stats(5, 1, "mini", errors=3, no_calls=1, unpriced_calls=2)
@@ -66,6 +85,10 @@ def test_all_that_may_be_known_is_told() -> None:
         monthly_runs=20_000,
         notice="only a notice",
         savings={"mini": None},
+        sites=(
+            SiteStats("a.py:1 plan", "a.py:plan/1", 2, Tokens(90, 0, 7, 0), None, 0.7, 0.2, 0.3),
+        ),
+        cascades={"mini": cascade_of_mini()},
     )
     outputs = [
         trial("t.py::test_a", "客" * 70, tier, output="x", has_output=True, compared_by="judge")
@@ -86,6 +109,9 @@ def test_all_that_may_be_known_is_told() -> None:
         "2 outputs unlike the flagship's",
         "in 40%, which ends differently from itself in 20%",
         "saving unknown",
+        "a.py:1 plan: 2 calls, 70% of cost, 90 tokens in, 7 out, median 0.20 s",
+        "as a cascade that the application checks: mini first saves an unknown amount; 2 of 10 "
+        "(5% to 50%) go on to full; passes 9/10 (60% to 99%); 1 run left out for want of full's",
         "  mini .  full .\n      客",
     ):
         assert " ".join(expected.split()) in " ".join(shown.split()), expected

@@ -139,7 +139,7 @@ def test_pass_rate_and_latency_of_a_tier() -> None:
 
 def test_trial_and_call_as_in_the_contract() -> None:
     found = report(one())["trials"][0]
-    assert list(found)[:12] == [
+    assert list(found)[:13] == [
         "prompt",
         "case",
         "tier",
@@ -147,6 +147,7 @@ def test_trial_and_call_as_in_the_contract() -> None:
         "outcome",
         "reason",
         "score",
+        "check",
         "output_match",
         "agreement",
         "output_difference",
