@@ -13,10 +13,13 @@ from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierSt
 from pytest_tiers.modes import AUTO
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.advice import moves, next_steps
+from pytest_tiers.reports.cascades import cascade_lines
 from pytest_tiers.reports.changes import change_sentences
 from pytest_tiers.reports.control import unchecked_sentences
+from pytest_tiers.reports.coverage import coverage_sentences
 from pytest_tiers.reports.flakiness import flakiness_sentences, own_disagreement
 from pytest_tiers.reports.html.cases import PromptCases, differing_cases, matrix
+from pytest_tiers.reports.html.flow import flow, steps
 from pytest_tiers.reports.html.plots import (
     CostPanel,
     choices,
@@ -209,6 +212,7 @@ class _PromptBuilder:
         ]
         # The first sample of a case is the one to begin with.
         anchors = {case.name: its_anchor for its_anchor, case in reversed(differing)}
+        its_steps = tuple(steps(prompt))
         missing = [tier for tier in prompt.tiers if tier not in drawn]
         return Prompt(
             anchor=anchor,
@@ -219,6 +223,8 @@ class _PromptBuilder:
             cases=count(prompt.cases, "case"),
             candidates=tuple(self._candidates(prompt)),
             tiers=tuple(_tier(name, prompt) for name in prompt.tiers),
+            flow=flow(prompt, its_steps),
+            steps=its_steps,
             panel=CostPanel(prompt, self._span).draw(),
             not_drawn=f"Not drawn: {listed(missing)} (cost or pass rate unknown)."
             if missing
@@ -334,6 +340,9 @@ def _notes(summary: RunSummary) -> Iterator[str]:
     yield from flakiness_sentences(summary)
     yield from site_sentences(summary)
     yield from judge_sentences(summary)
+    if summary.settings.comparison:
+        yield from coverage_sentences(summary, everything=True)
+    yield from (text for _, text in cascade_lines(summary))
     yield from left_out_sentences(summary)
     yield from spared_sentences(summary)
     yield from money_sentences(summary)

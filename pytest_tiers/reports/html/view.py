@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from pytest_tiers.reports.advice import Move
 from pytest_tiers.reports.html.cases import Case, MatrixRow
+from pytest_tiers.reports.html.flow import Step
 from pytest_tiers.reports.table import Row
 
 
@@ -81,6 +82,7 @@ class Tier:
 class Prompt:
     """One prompt with all that is known about it; ``differing`` cases have an anchor each.
 
+    ``flow`` is a picture of its ``steps``, its call sites, where it has several.
     ``name`` is the short name of ``id``, in ``name_parts`` between which a line may break;
     ``file`` is what it leaves out.
     """
@@ -93,6 +95,8 @@ class Prompt:
     cases: str
     candidates: tuple[Candidate, ...]
     tiers: tuple[Tier, ...]
+    flow: Markup | None
+    steps: tuple[Step, ...]
     panel: Markup
     not_drawn: str
     notice: str
