@@ -6,79 +6,96 @@ Worked out from trials that were recorded anyway: no call is made for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
-from pytest_tiers import call_totals
 from pytest_tiers.findings import Cascade, PassRate
 from pytest_tiers.pass_rates import pass_rate, share
 from pytest_tiers.records import Trial
+from pytest_tiers.run_costs import run_cost
 
 #: Verdicts after which there is nothing to put first, to check it, or to fall back on.
 NO_CASCADE = ("unsupported", "no-data", "blind", "flagship-fails")
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One run of the cascade: the candidate's trial, and the flagship's of the same sample.
+class _Side(NamedTuple):
+    """One trial of a pair with what it took: USD (None: unknown) and seconds (NaN: unknown)."""
+
+    trial: Trial
+    usd: Decimal | None
+    seconds: float
+
+
+class _Run(NamedTuple):
+    """One run of the cascade: the candidate's side, and the flagship's of the same sample.
 
     ``flagship`` None: it was not called, and the cascade would not have called it.
     """
 
-    candidate: Trial
-    flagship: Trial | None
+    first: _Side
+    flagship: _Side | None
     kept: bool
 
     @property
     def end(self) -> Trial:
         """The trial that gives the run its answer."""
-        return self.candidate if self.kept or self.flagship is None else self.flagship
-
-    @property
-    def trials(self) -> tuple[Trial, ...]:
-        """The trials whose calls the run makes."""
-        return (self.candidate,) if self.end is self.candidate else (self.candidate, self.end)
+        return self.first.trial if self.kept or self.flagship is None else self.flagship.trial
 
 
-def cascade(trials: Iterable[Trial], *, tier: str, flagship: str, alpha: float) -> Cascade | None:
-    """A prompt's cascade from ``tier`` to the flagship; None where no run of it is known.
+def cascades(
+    trials: Iterable[Trial], tiers: Collection[str], *, flagship: str, alpha: float
+) -> dict[str, Cascade]:
+    """A prompt's cascades from each of ``tiers`` to the flagship, as far as a run of it is known.
 
     ``alpha`` is 1 − confidence. Where a test says what the application's own check would
     (``tier.check``), that decides which answers are kept, and a trial that ended before it could
     say so is not; else the test itself decides.
     """
-    trials = list(trials)
-    candidates = [trial for trial in trials if trial.tier == tier and trial.counts]
-    yardstick = {
-        (trial.case, trial.sample): trial
-        for trial in trials
-        if trial.tier == flagship and trial.counts
-    }
-    has_check = any(trial.check is not None for trial in candidates)
-    runs = [
-        run
-        for run in (
-            _Run(
-                trial,
-                yardstick.get((trial.case, trial.sample)),
-                bool(trial.check) if has_check else trial.is_success,
-            )
-            for trial in candidates
-        )
-        if run.kept or run.flagship is not None
-    ]
+    sides: dict[str, dict[tuple[str, int], _Side]] = {name: {} for name in (*tiers, flagship)}
+    for trial in trials:
+        if trial.tier in sides and trial.counts:
+            sides[trial.tier][trial.case, trial.sample] = _side(trial)
+    found = {name: _cascade(name, sides[name], sides[flagship], alpha) for name in tiers}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _side(trial: Trial) -> _Side:
+    seconds = 0.0
+    for call in trial.tier_calls:
+        seconds += math.nan if call.seconds is None else call.seconds
+    return _Side(trial, run_cost(trial), seconds)
+
+
+def _cascade(
+    tier: str,
+    candidates: Mapping[tuple[str, int], _Side],
+    yardstick: Mapping[tuple[str, int], _Side],
+    alpha: float,
+) -> Cascade | None:
+    has_check = any(side.trial.check is not None for side in candidates.values())
+    runs = []
+    for key, side in candidates.items():
+        kept = bool(side.trial.check) if has_check else side.trial.is_success
+        flagship = yardstick.get(key)
+        if kept or flagship is not None:
+            runs.append(_Run(side, flagship, kept))
     ends = [run.end for run in runs]
     rate = pass_rate(ends, alpha)
-    goes_on = share(((run.candidate.case, not run.kept) for run in runs), alpha)
+    goes_on = share(((run.first.trial.case, not run.kept) for run in runs), alpha)
     if rate is None or goes_on is None:
         return None
-    pairs = [(run, run.flagship) for run in runs if run.flagship is not None]
-    flagship_trials = [each for _, each in pairs]
-    cost = _mean(_costs(run.trials for run in runs))
-    cost_first = _mean(_costs((run.candidate,) for run in runs))
-    cost_flagship = _mean(_costs((each,) for each in flagship_trials))
-    escalated = [run for run in runs if not run.kept]
+    first = [run.first for run in runs]
+    alone = [run.flagship for run in runs if run.flagship is not None]
+    second = [run.flagship for run in runs if run.flagship is not None and not run.kept]
+    escalated = [run.first for run in runs if not run.kept]
+    cost_first, cost_second, cost_alone = map(_usd, (first, second, alone))
+    cost = None
+    if cost_first is not None and cost_second is not None:
+        cost = (cost_first + cost_second) / len(runs)
+    mean_alone = None if cost_alone is None or not alone else cost_alone / len(alone)
+    is_paired = len(alone) == len(runs)
+    added = _seconds(first) + _seconds(second) - _seconds(alone)
     return Cascade(
         tier=tier,
         check="application" if has_check else "test",
@@ -89,10 +106,12 @@ def cascade(trials: Iterable[Trial], *, tier: str, flagship: str, alpha: float) 
         passed=sum(trial.is_success for trial in ends),
         pass_rate=rate,
         usd_per_1000=None if cost is None else 1000 * cost,
-        saving=_saving(cost, cost_flagship),
-        stops_paying_at=_saving(cost_first, cost_flagship),
-        added_seconds=_added_seconds(pairs) if len(pairs) == len(runs) else None,
-        added_seconds_if_escalated=_mean_seconds([(run.candidate,) for run in escalated]),
+        saving=_saving(cost, mean_alone),
+        stops_paying_at=_saving(None if cost_first is None else cost_first / len(runs), mean_alone),
+        added_seconds=_known(added / len(runs)) if is_paired else None,
+        added_seconds_if_escalated=_known(_seconds(escalated) / len(escalated))
+        if escalated
+        else None,
     )
 
 
@@ -122,40 +141,23 @@ def _is_as_good(rate: PassRate, flagship: float | None, margin: float) -> bool:
     return flagship is not None and rate.estimate >= flagship - margin
 
 
-def _costs(runs: Iterable[Sequence[Trial]]) -> list[Decimal | None]:
-    found: list[Decimal | None] = []
-    for trials in runs:
-        costs = [call_totals.run_cost(trial) for trial in trials]
-        known = [cost for cost in costs if cost is not None]
-        found.append(sum(known, Decimal(0)) if len(known) == len(costs) else None)
-    return found
-
-
-def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:
-    """The mean, None where one is unknown: runs without a price may be the dear ones."""
-    known = [cost for cost in costs if cost is not None]
-    return sum(known, Decimal(0)) / len(known) if known and len(known) == len(costs) else None
+def _usd(sides: Iterable[_Side]) -> Decimal | None:
+    """What several sides cost together, None where one is unknown: it may be the dear one."""
+    total = Decimal(0)
+    for side in sides:
+        if side.usd is None:
+            return None
+        total += side.usd
+    return total
 
 
 def _saving(cost: Decimal | None, flagship: Decimal | None) -> float | None:
     return None if cost is None or not flagship else float(1 - cost / flagship)
 
 
-def _seconds(trial: Trial) -> float:
-    """The seconds of a trial's calls, one after the other; NaN where one is unknown."""
-    return math.fsum(
-        math.nan if call.seconds is None else call.seconds for call in trial.tier_calls
-    )
+def _seconds(sides: Iterable[_Side]) -> float:
+    return math.fsum(side.seconds for side in sides)
 
 
-def _mean_seconds(runs: Sequence[Sequence[Trial]]) -> float | None:
-    if not runs:
-        return None
-    mean = math.fsum(_seconds(trial) for trials in runs for trial in trials) / len(runs)
-    return None if math.isnan(mean) else mean
-
-
-def _added_seconds(pairs: Sequence[tuple[_Run, Trial]]) -> float | None:
-    cascaded = _mean_seconds([run.trials for run, _ in pairs])
-    alone = _mean_seconds([(flagship,) for _, flagship in pairs])
-    return None if cascaded is None or alone is None else cascaded - alone
+def _known(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else seconds

@@ -21,7 +21,6 @@ from pytest_tiers.pruning import Pruning
 from pytest_tiers.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_tiers.application.project import Project
     from pytest_tiers.cassettes.library import Library
     from pytest_tiers.findings import RunSummary
     from pytest_tiers.mixes import MixSearch
@@ -79,6 +78,8 @@ class Ledger:
         self.plan: Plan | None = None
         self.usage_error: str | None = None
         self._is_closed = False
+        #: What the safe downgrades change in the application.
+        self._diff = b""
 
     @property
     def _is_worker(self) -> bool:
@@ -174,20 +175,14 @@ class Ledger:
             if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
                 session.exitstatus = pytest.ExitCode.OK  # nothing is recorded yet
             return
-        project = self._project()
-        self.summary = replace(
-            summary,
-            locked=self._settings.locked,
-            changes=project.changes(summary),
-            coverage=project.coverage(summary.trials, self._elsewhere())
-            if self._settings.comparison and self._settings.ladder.candidates
-            else None,
-        )
+        self.summary = replace(summary, locked=self._settings.locked)
+        if self._settings.comparison and self._settings.ladder.candidates:
+            self._look_at_the_application(self.summary)
         self._fail_for_what_was_learnt_late(session)
         self._remember()
         self._update_lock(session)
         self._judge_gate(session)
-        self._write_reports(session, self.summary, project)
+        self._write_reports(session, self.summary)
         self._tell_github(self.summary)
         junit.complete(self._config, self.summary)
 
@@ -314,21 +309,27 @@ class Ledger:
         """The application's lines that called models for tests that are not tiered."""
         return self.elsewhere | (self.runner.elsewhere if self.runner is not None else set())
 
-    def _project(self) -> Project:
+    def _look_at_the_application(self, summary: RunSummary) -> None:
+        """Say what the safe downgrades change in its source, and what no tiered test calls."""
         from pytest_tiers.application.project import Project
 
-        return Project(self._config.rootpath, self._config.getini("python_files"))
+        project = Project(self._config.rootpath, self._config.getini("python_files"))
+        self.summary = replace(
+            summary,
+            changes=project.changes(summary),
+            coverage=project.coverage(summary.trials, self._elsewhere()),
+        )
+        if self._settings.diff is not None:
+            self._diff = project.patch(self.summary.changes)
 
-    def _write_reports(
-        self, session: pytest.Session, summary: RunSummary, project: Project
-    ) -> None:
+    def _write_reports(self, session: pytest.Session, summary: RunSummary) -> None:
         from pytest_tiers.reports.writers import save, write
 
         jobs: list[Callable[[], None]] = [
             partial(write, summary, path) for path in self._settings.reports
         ]
         if (diff := self._settings.diff) is not None:
-            jobs.append(lambda: save([project.patch(summary.changes)], diff, "--tiers-diff"))
+            jobs.append(partial(save, [self._diff], diff, "--tiers-diff"))
         for job in jobs:
             try:
                 job()

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_tiers import call_totals, statistics, verdicts
 from pytest_tiers.call_sites import SiteCases, attribute, site_stats
-from pytest_tiers.cascades import NO_CASCADE, cascade, pays
+from pytest_tiers.cascades import NO_CASCADE, cascades, pays
 from pytest_tiers.disagreement import disagreements
 from pytest_tiers.drift import drifts
 from pytest_tiers.ends import gone_models, retirements
@@ -223,21 +223,18 @@ def _with_cascades(
     groups = {prompt: tuple(group) for prompt, group in groupby(ordered, key=attrgetter("prompt"))}
     flagship = settings.ladder.flagship
     for prompt in prompts:
-        cascades = {
-            tier: found
+        tiers = [
+            tier
             for tier, comparison in prompt.comparisons.items()
             if comparison.verdict not in NO_CASCADE
-            and (
-                found := cascade(
-                    groups[prompt.id], tier=tier, flagship=flagship, alpha=settings.alpha
-                )
-            )
-        }
+        ]
+        trials = groups[prompt.id]
+        found = cascades(trials, tiers, flagship=flagship, alpha=settings.alpha)
         proven = prompt.savings[prompt.recommended] if prompt.recommended else None
         stats = prompt.tiers.get(flagship)
         rate = stats.pass_rate.estimate if stats and stats.pass_rate else None
-        best = pays(cascades, prompt.margin, proven, rate)
-        yield replace(prompt, cascades=cascades, best_cascade=best)
+        best = pays(found, prompt.margin, proven, rate)
+        yield replace(prompt, cascades=found, best_cascade=best)
 
 
 def _by_site(summary: RunSummary, not_run: Iterable[NotRun]) -> BySite | None:

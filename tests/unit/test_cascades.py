@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tiers.cascades import cascade, pays
+from pytest_tiers.cascades import cascades, pays
 from pytest_tiers.findings import Cascade
 from pytest_tiers.records import Outcome, Trial
 from tests.unit.summaries import call, trial
@@ -27,7 +27,8 @@ def pair(case: str, nano: Outcome, full: Outcome, **changes: Any) -> list[Trial]
 
 
 def found(*trials: list[Trial]) -> Cascade | None:
-    return cascade(chain.from_iterable(trials), tier="nano", flagship="full", alpha=0.05)
+    known = cascades(chain.from_iterable(trials), ["nano"], flagship="full", alpha=0.05)
+    return known.get("nano")
 
 
 def test_the_test_is_the_check() -> None:
