@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pytest_tiers.application.model_source import ModelFinder
-from pytest_tiers.findings import Change, ModelSource, PromptSummary, RunSummary
+from pytest_tiers.findings import Change, MixFinding, ModelSource, PromptSummary, RunSummary
 from pytest_tiers.override.sources import SourceFile
 from pytest_tiers.records import Call
 from pytest_tiers.tiers import Tier
@@ -26,15 +26,34 @@ class _Place:
 
 @dataclass(slots=True)
 class _Unit:
-    """A prompt, or a call site where those are judged, with the places it reaches."""
+    """A prompt, or a call site where those are judged, with the places it reaches.
+
+    ``by_site`` are the same places by the key of the call site that leads there.
+    """
 
     summary: PromptSummary
     places: dict[tuple[object, ...], _Place] = field(default_factory=dict)
+    by_site: dict[str, _Place] = field(default_factory=dict)
+
+    @property
+    def mix(self) -> MixFinding | None:
+        """The mix of tiers that is recommended."""
+        return None if self.summary.mix is None else self.summary.mix.recommended
+
+    @property
+    def recommended(self) -> str | None:
+        """The tier that is recommended for all of it, and no mix."""
+        return None if self.mix is not None else self.summary.recommended
 
     def saving(self, tier: str) -> float | None:
         """What a tier saves that may take the flagship's place; None where it may not."""
         comparison = self.summary.comparisons.get(tier)
-        if comparison is None or comparison.verdict != "safe" or tier in self.summary.ruled_out:
+        if (
+            self.mix is not None
+            or comparison is None
+            or comparison.verdict != "safe"
+            or tier in self.summary.ruled_out
+        ):
             return None
         saving = self.summary.savings.get(tier)
         return saving if saving is not None and saving > 0 else None
@@ -51,18 +70,21 @@ def changes(
     """
     by_site = summary.by_site if summary.settings.by == "site" else None
     judged = summary if by_site is None else by_site.summary
-    if not any(prompt.recommended for prompt in judged.prompts):
-        return ()
     units = {prompt.id: _Unit(prompt) for prompt in judged.prompts}
+    if not any(unit.recommended or unit.mix for unit in units.values()):
+        return ()
     places = _Places(ModelFinder(source), is_test)
     for trial in judged.trials:
-        reached = units[trial.prompt].places
+        unit = units[trial.prompt]
         for call in trial.tier_calls:
             place = places.of(call) or _nowhere(trial.prompt, call)
-            reached.setdefault(place.identity, place)
+            unit.places.setdefault(place.identity, place)
+            unit.by_site.setdefault(call.site_key or "", place)
     tiers = {tier.name: tier for tier in summary.settings.ladder.tiers}
     flagship = tiers[summary.settings.ladder.flagship]
     found: list[Change] = []
+    for unit in units.values():
+        found += _mix_changes(unit, units.values(), tiers, flagship)
     for group in _groups(units, by_site.called_with if by_site else {}):
         found += _Group(group, tiers, flagship).changes()
     return tuple(sorted(found, key=lambda each: (each.source.file or "~", each.source.line or 0)))
@@ -127,6 +149,43 @@ def _groups(
         yield group
 
 
+def _mix_changes(
+    unit: _Unit, units: Iterable[_Unit], tiers: Mapping[str, Tier], flagship: Tier
+) -> Iterator[Change]:
+    """What the mix of a prompt changes: the places of the sites that it moves, all or none."""
+    if unit.mix is None:
+        return
+    on = {key: unit.mix.tiers.get(key, flagship.name) for key in unit.by_site}
+    moved = {key: place for key, place in unit.by_site.items() if on[key] != flagship.name}
+    changed = {place.identity: on[key] for key, place in moved.items()}
+    others = {
+        each.summary.id
+        for each in units
+        if each is not unit and not changed.keys().isdisjoint(each.places)
+    }
+    # Sites that a wrapper makes of one line cannot have different models in it.
+    others |= {
+        place.site
+        for key, place in unit.by_site.items()
+        if changed.get(place.identity, on[key]) != on[key]
+    }
+    is_simple = all(place.source.span is not None for place in moved.values())
+    for key, place in moved.items():
+        model = tiers[on[key]].model
+        if model is not None and model != place.present:
+            yield Change(
+                units=(unit.summary.id,),
+                site=place.site,
+                tier=on[key],
+                present=place.present,
+                model=model,
+                source=place.source,
+                held_back_by=tuple(sorted(others)),
+                in_diff=not others and is_simple and _is_plain(model),
+                also=tuple(_also(tiers[on[key]], flagship)),
+            )
+
+
 @dataclass(frozen=True)
 class _Group:
     """Units that can only move together."""
@@ -144,7 +203,7 @@ class _Group:
                 yield from self._change(owners, identity, self._tier, ())
             return
         for unit in self.units:
-            tier = unit.summary.recommended
+            tier = unit.recommended
             if tier is not None:
                 held_back = (each for each in self.units if each.saving(tier) is None)
                 ids = tuple(sorted(each.summary.id for each in held_back))

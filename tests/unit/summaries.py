@@ -14,12 +14,15 @@ from typing import Any
 from pytest_tiers.findings import (
     Control,
     LadderEntry,
+    MixFinding,
+    MixFindings,
     PromptSummary,
     RunSummary,
     Savings,
     TierStats,
 )
-from pytest_tiers.records import Call, Outcome, Tokens, Trial
+from pytest_tiers.mixes import Mix
+from pytest_tiers.records import Call, CallSite, Outcome, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder
 from pytest_tiers.verdicts import Comparison
@@ -60,6 +63,14 @@ def safe(tier: str = "mini", n: int = 60, **changes: Any) -> Comparison:
     """A clean sweep that is large enough."""
     known = {"largest_drop": 0.0544, "log_evidence": 5.8498, "more_cases": (0, 0), "among": 8}
     return comparison(tier, "safe", n=n, **{**known, **changes})
+
+
+def mix_of(tiers: dict[CallSite, str]) -> MixFindings:
+    """A search that found that mix."""
+    by_key = {site.key: tier for site, tier in tiers.items()}
+    mix = Mix.of(by_key)
+    best = MixFinding(mix, by_key, safe(), True, None, 60, 60, 0.4, Decimal("0.1"))
+    return MixFindings(tuple(tiers), (best,), "confirmed", 60, 8, 1440, recommended=best)
 
 
 def stats(passed: int, missed: int = 0, tier: str = "full", **changes: Any) -> TierStats:

@@ -12,7 +12,7 @@ from pytest_tiers.override.sources import SourceFile
 from pytest_tiers.records import CallSite
 from pytest_tiers.reports.changes import change_sentences, diff_sentence
 from pytest_tiers.tiers import Ladder, Tier
-from tests.unit.summaries import call, comparison, prompt, run, safe, trial
+from tests.unit.summaries import call, comparison, mix_of, prompt, run, safe, trial
 
 SOURCE = """
 MODEL = "gpt-5.4"
@@ -182,3 +182,40 @@ def test_sites_of_the_same_trials_move_together(tmp_path: Path) -> None:
     made = judged(good(plan, "nano"), good(write, "nano"))
     assert all(each.in_diff for each in made.values())
     assert len(made) == 2
+
+
+def mixed(id: str, **tiers: str) -> PromptSummary:
+    """A prompt whose sites are to run on these tiers."""
+    return replace(bad(id), mix=mix_of({site(name): tier for name, tier in tiers.items()}))
+
+
+def test_a_mix_changes_the_lines_of_the_sites_that_it_moves(tmp_path: Path) -> None:
+    trials = reaching("p", "plan", "write", "check")
+    summary = run(mixed("p", plan="nano", write="mini", check="full"), trials=trials)
+    made = found(tmp_path, summary)
+    assert {name: (each.model, each.in_diff) for name, each in made.items()} == {
+        "plan": ("gpt-5.4-nano", True),
+        "write": ("gpt-5.4-mini", True),
+    }
+    # Where a cheaper tier is safe for all of it, the mix is cheaper still.
+    both = replace(summary.prompts[0], comparisons={"mini": safe()}, recommended="mini")
+    assert found(tmp_path, replace(summary, prompts=(both,))) == made
+
+
+def test_a_mix_is_held_back_by_others_on_its_lines(tmp_path: Path) -> None:
+    trials = (*reaching("p", "plan", "write"), *reaching("q", "plan"), *reaching("r", "write"))
+    one = mixed("p", plan="nano", write="full")
+    summary = run(one, good("q", "nano"), good("r", "nano"), trials=trials)
+    (tmp_path / "app.py").write_text(SOURCE)
+    made = changes(summary, lambda name: SourceFile(tmp_path / name, name), lambda _: False)
+    held = {(each.units, each.source.line): each.held_back_by for each in made}
+    assert held == {(("p",), 5): ("q",), (("q",), 5): ("p",), (("r",), 8): ("p",)}
+
+
+def test_a_wrapper_cannot_ask_for_two_models_in_one_line(tmp_path: Path) -> None:
+    wrapper = CallSite("app.py:5 plan", "app.py:plan/1")
+    outer = [CallSite(f"app.py:{n} <module>", f"app.py:<module>/{n}") for n in (20, 21)]
+    calls = [call(site=each.label, site_key=each.key, within=(wrapper,)) for each in outer]
+    one = replace(bad("p"), mix=mix_of({outer[0]: "nano", outer[1]: "full"}))
+    (change,) = found(tmp_path, run(one, trials=(trial("p", calls=tuple(calls)),))).values()
+    assert (change.in_diff, change.held_back_by) == (False, ("app.py:21 <module>",))

@@ -7,10 +7,10 @@ from decimal import Decimal
 from xml.etree import ElementTree
 
 from pytest_tiers.findings import PromptSummary, SiteStats
-from pytest_tiers.records import Tokens
+from pytest_tiers.records import CallSite, Tokens
 from pytest_tiers.reports.html.flow import flow, steps
 from pytest_tiers.reports.html.page import build_page
-from tests.unit.summaries import HOSTILE, prompt, run, safe
+from tests.unit.summaries import HOSTILE, mix_of, prompt, run, safe
 
 
 def site(label: str, share: float | None, *, named: bool = False) -> SiteStats:
@@ -37,6 +37,8 @@ def test_steps_in_order() -> None:
         *("writer", "full", "30% of cost"),
     ]
     assert texts(made(PLAN, WRITE, recommended="mini"))[1] == "mini"
+    mix = mix_of({CallSite(PLAN.site, PLAN.key): "full", CallSite(WRITE.site, WRITE.key): "nano"})
+    assert texts(replace(made(PLAN, WRITE, recommended="mini"), mix=mix))[1::3] == ["full", "nano"]
     unknown = made(site("a.py:1 a", None), site("b.py:2 b", None))
     assert texts(unknown)[2] == "unknown of cost"
 

@@ -36,14 +36,15 @@ class Step:
 
 
 def steps(prompt: PromptSummary) -> Iterator[Step]:
-    """The sites of a prompt in the order of a trial, each on the tier to be recommended."""
-    tier = prompt.recommended or prompt.flagship or ""
+    """The sites of a prompt in the order of a trial, each on the tier that is recommended."""
+    mix = prompt.mix.recommended if prompt.mix is not None else None
+    whole = prompt.recommended or prompt.flagship or ""
     for site in prompt.sites:
         label = one_line(site.site)
         yield Step(
             site=label,
             name=label if site.key.startswith("site:") else label.rpartition(" ")[2],
-            tier=tier,
+            tier=whole if mix is None else mix.tiers.get(site.key, whole),
             calls=f"{site.calls:,}",
             cost_share=percent(site.cost_share),
             tokens=f"{site.tokens.input:,} in, {site.tokens.output:,} out",
