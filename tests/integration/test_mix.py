@@ -108,9 +108,19 @@ def test_the_search_finds_exactly_the_mix_and_replays_it(
     assert search["calls"] <= search["exhaustive_calls"] / 3
 
     server.stop()
+    plan = agent.runpytest("--tiers-plan", *MIX[:2])
+    plan.stdout.fnmatch_lines(
+        [
+            "- the search for the mix of test_agent tries at most 18 mixes of 3 call sites",
+            "  besides: at most 540 calls, $0.0292 at the flagship's price; less for what is",
+        ]
+    )
     cassettes = {path: path.read_bytes() for path in agent.path.rglob("*.yaml")}
     assert len(cassettes) == 3 + 6
-    agent.runpytest(*MIX, "--tiers-record=none", "-n2").assert_outcomes(passed=10)
+    replay = (*MIX, "--tiers-report=out.md", "--tiers-record=none", "-n2")
+    agent.runpytest(*replay).assert_outcomes(passed=10)
+    shown = (agent.path / "out.md").read_text()
+    assert "agent.py:5 run -&gt; full, agent.py:6 run -&gt; nano, agent.py:11 write" in shown
     (again,) = report()["prompts"]
     assert (again["mixes"], again["mix_search"]) == (prompt["mixes"], search)
     assert {path: path.read_bytes() for path in agent.path.rglob("*.yaml")} == cassettes
@@ -145,6 +155,48 @@ def test_steps_that_are_safe_alone_and_bad_together_are_refused(
     for step in ("agent.py:6 run", "agent.py:11 write"):
         alone = {**dict.fromkeys(together, "full"), step: together[step]}
         assert [mix["verdict"] for mix in prompt["mixes"] if mix["tiers"] == alone] == ["safe"]
+
+
+def test_a_locked_mix_runs_each_site_on_its_tier(
+    agent: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    result = agent.runpytest(*MIX, "--tiers-update-lock")
+    result.stdout.fnmatch_lines(["test_agent: full -> full+nano+mini, safe (at most 29 points*"])
+    lock = (agent.path / "tiers.lock").read_text()
+    assert 'tier = "full+nano+mini"' in lock
+    assert 'site = "agent.py:11 write"' in lock
+    assert agent.runpytest(*MIX, "--tiers-update-lock", "--tiers-record=none").ret == 0
+    assert (agent.path / "tiers.lock").read_text() == lock
+
+    server.stop()
+    everyday = agent.runpytest("--tiers-report=out.json")
+    everyday.assert_outcomes(passed=10)
+    (prompt,) = report()["prompts"]
+    assert [site["site"] for site in prompt["locked"]["sites"]] == [
+        "agent.py:5 run",
+        "agent.py:6 run",
+        "agent.py:11 write",
+    ]
+    models = [call["model"] for call in report()["trials"][0]["calls"]]
+    assert models == ["full-model", "nano-model", "mini-model"]
+
+    # An edit beside the calls is none of the lock's business; one that moves them is.
+    agent.makepyfile(agent=AGENT.replace("def write(facts):", "def write(facts, *more):"))
+    agent.runpytest().assert_outcomes(passed=10)
+    agent.makepyfile(agent=AGENT.replace("return write(facts)", "return chat(f'write {facts}')"))
+    moved = agent.runpytest()
+    assert moved.ret == pytest.ExitCode.TESTS_FAILED
+    moved.stdout.fnmatch_lines(
+        [
+            "*llm.py:7 chat (called from agent.py:7 run) calls a model, and tiers.lock names no*"
+            "--tiers=nano,mini,full --tiers-mix --tiers-update-lock.*"
+        ]
+    )
+    # What the recorded answers do not pass any more fails, and the gate says so.
+    agent.makepyfile(agent=AGENT, test_agent=TESTS.replace("{cases}", "10").replace("good", "fine"))
+    worse = agent.runpytest("--tiers-gate=locked")
+    worse.assert_outcomes(failed=10)
+    worse.stdout.fnmatch_lines(["*passed when it was locked, and the recorded answers fail now*"])
 
 
 @pytest.mark.parametrize(
