@@ -132,3 +132,28 @@ def test_one_line_with_q(support_desk: dict[str, Any]) -> None:
     safe = [prompt for prompt in support_desk["report"]["prompts"] if prompt["recommended"]]
     assert len(lines) == 1
     assert f"{len(safe)} of 8 prompts safe to downgrade" in lines[0]
+
+
+def test_an_agent_of_three_steps(tmp_path: Path) -> None:
+    report_option = f"--tiers-report={tmp_path}/a.json"
+    run = run_example("order_agent", "--tiers=nano,mini,full", "--tiers-mix", report_option)
+    assert run.returncode == 0, run.stdout
+    assert "connections attempted: 0" in run.stdout
+    assert summary_of(run.stdout) == (GOLDEN / "order_agent.txt").read_text()
+    report = json.loads((tmp_path / "a.json").read_text())
+    (prompt,) = report["prompts"]
+    sites = {each["site"].partition(" ")[2]: each for each in prompt["sites"]}
+    assert list(sites) == ["plan", "look_up", "write"]
+    assert sum(each["cost_share"] for each in sites.values()) == pytest.approx(1)
+    assert [each["function"] for each in report["coverage"]["untested"]] == ["subject"]
+    cascade = prompt["cascades"]["mini"]
+    assert (cascade["escalated"], cascade["passed"], cascade["runs"]) == (7, 16, 16)
+    (mix,) = (each for each in prompt["mixes"] if each["recommended"])
+    assert (mix["verdict"], list(mix["tiers"].values())) == ("safe", ["full", "full", "mini"])
+    assert [(each["model"], each["in_diff"]) for each in report["changes"]] == [("mini", True)]
+
+
+def test_no_mix_of_the_two_step_prompt() -> None:
+    run = run_example("support_desk/tests/test_lookup.py", "--tiers=nano,mini,full", "--tiers-mix")
+    assert "connections attempted: 0" in run.stdout
+    assert "Mix of tiers for test_answer: none found" in run.stdout
