@@ -61,6 +61,11 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="|".join(GATE_MODES),
         help="what may fail a run beside its tests (locked where there is a tiers.lock)",
     )
+    add(
+        "--tiers-nights",
+        metavar="FILE",
+        help="keep fresh results of locked prompts in this file; the gate counts earlier ones too",
+    )
     add("--tiers-update-lock", action="store_true", help="write what is safe to tiers.lock")
     add(
         "--tiers-replace",

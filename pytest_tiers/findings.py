@@ -11,7 +11,7 @@ from typing import Literal
 from pytest_tiers.drift import Drift
 from pytest_tiers.extent import Extent
 from pytest_tiers.mixes import End, Mix, MixSearch, Stopped
-from pytest_tiers.records import CallSite, LockEntry, NotRun, Tokens, Trial
+from pytest_tiers.records import CallSite, LockEntry, Night, NotRun, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Comparison
 
@@ -469,6 +469,7 @@ GateKind = Literal[
     "new-model",
     "changed",
     "below",
+    "dropped",
     "worse",
 ]
 
@@ -481,7 +482,8 @@ class GateReason:
     ``rate`` is the pass rate that was found and ``floor`` the least it may be; for ``worse`` the
     difference from the flagship's, and the margin as a negative number. ``usd`` is what 1,000 runs
     cost, ``usd_before`` the most they may cost or did cost when the
-    tier was locked. ``nodeid`` is a test to look at.
+    tier was locked. ``nodeid`` is a test to look at. Fresh answers of so many ``nights``, the last
+    of them this run's, have shown it.
     """
 
     kind: GateKind
@@ -496,6 +498,7 @@ class GateReason:
     usd_before: Decimal | None = None
     date: str | None = None
     nodeid: str | None = None
+    nights: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,12 +506,14 @@ class Gate:
     """What fails a run although its tests may have passed, and what it only warns of.
 
     ``power`` is the smallest drop in pass rate of each prompt that would have been caught with 80%
-    power, None where none would; empty where no answer was fresh.
+    power, None where none would; empty where no answer was fresh. ``tonight`` is what this run adds
+    to the evidence of later ones.
     """
 
     failures: tuple[GateReason, ...] = ()
     warnings: tuple[GateReason, ...] = ()
     power: tuple[tuple[str, float | None], ...] = ()
+    tonight: tuple[Night, ...] = ()
 
     @property
     def passed(self) -> bool:

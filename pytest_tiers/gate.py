@@ -16,7 +16,10 @@ from pytest_tiers.fingerprints import fingerprint
 from pytest_tiers.gate_rates import RateTest, conclude, rate_tests
 from pytest_tiers.mixes import place
 from pytest_tiers.model_names import is_another
-from pytest_tiers.records import Call, LockEntry, Trial
+from pytest_tiers.nights import fresh, night_of, of_entry
+from pytest_tiers.records import Call, LockEntry, Night, Trial
+from pytest_tiers.statistics import Tally
+from pytest_tiers.verdicts import gather
 
 #: How much the cost of a locked tier may change, either way, before that is said.
 _COST_MAY_CHANGE = Decimal("0.10")
@@ -38,6 +41,7 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
     failures: list[GateReason] = []
     warnings: list[GateReason] = []
     tests: list[RateTest] = []
+    tonight: list[Night] = []
     is_fresh = False
     for prompt in sorted(summary.prompts, key=lambda prompt: prompt.id):
         entry = summary.locked.get(prompt.id)
@@ -47,7 +51,12 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
         own = [trial for trial in (*trials[prompt.id], *mixed[prompt.id]) if trial.tier == tier]
         failures += _broken(prompt, tier, own, entry)
         failures += _too_dear(prompt, tier)
-        tests += rate_tests(prompt, tier, own, entry)
+        night = None if entry is None else _tonight(summary, entry, trials[prompt.id])
+        nights: list[Night] = []
+        if entry is not None and night is not None:
+            nights = [*of_entry(summary.settings.nights, entry, night.holds_for), night]
+            tonight.append(night)
+        tests += rate_tests(prompt, tier, own, entry, nights)
         is_fresh = is_fresh or any(trial.calls and not trial.replayed for trial in own)
         if entry is not None:
             asking = list(_asking_another(entry, trials[prompt.id]))
@@ -61,8 +70,32 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
         ]
     rates = conclude(tests, len(summary.locked), summary.settings.alpha)
     return Gate(
-        (*failures, *rates.proven), (*warnings, *rates.not_proven), rates.power if is_fresh else ()
+        (*failures, *rates.proven),
+        (*warnings, *rates.not_proven),
+        rates.power if is_fresh else (),
+        tuple(tonight),
     )
+
+
+def _tonight(summary: RunSummary, entry: LockEntry, trials: list[Trial]) -> Night | None:
+    """What the run adds to the evidence on a locked prompt."""
+    settings = summary.settings
+    own = [trial for trial in trials if trial.tier == entry.tier]
+    flagship = settings.ladder.flagship
+    differences: Tally = ()
+    # A flagship's answer that is replayed every night would count every night.
+    beside = fresh(trial for trial in trials if trial.tier == flagship)
+    if settings.comparison and entry.tier != flagship and beside:
+        evidence = gather(
+            [*fresh(own), *beside],
+            candidate=entry.tier,
+            flagship=flagship,
+            margin=settings.margin,
+            alpha=settings.alpha,
+        )
+        differences = evidence.pairs
+    versus = settings.ladder[flagship].model
+    return night_of(summary.created, entry, own, versus, differences)
 
 
 def _in_production(summary: RunSummary, entry: LockEntry | None) -> str | None:

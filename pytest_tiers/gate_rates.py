@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import GateReason, PromptSummary
-from pytest_tiers.records import LockEntry, Trial
+from pytest_tiers.nights import accumulate, pass_rates
+from pytest_tiers.records import LockEntry, Night, Trial
 
 #: The probability with which the drop that is named would have been caught.
 POWER = 0.80
@@ -54,14 +56,24 @@ class Outcome:
 
 
 def rate_tests(
-    prompt: PromptSummary, tier: str, trials: Iterable[Trial], entry: LockEntry | None
+    prompt: PromptSummary,
+    tier: str,
+    trials: Iterable[Trial],
+    entry: LockEntry | None,
+    nights: Sequence[Night] = (),
 ) -> list[RateTest]:
-    """The questions about one prompt on the tier that production runs it on."""
+    """The questions about one prompt on the tier that production runs it on.
+
+    ``nights`` are earlier fresh answers that count with this run's, the last of them.
+    """
     trials = [trial for trial in trials if trial.counts]
     tests = []
     floor = floor_of(prompt, entry)
     if trials and floor is not None:
-        tests.append(_against_floor(prompt, tier, trials, floor, entry))
+        tests.append(_against_floor(prompt, tier, trials, floor, entry, nights))
+    elif entry is not None and _is_asked_alone(prompt, trials) and entry.pass_rate_at_least:
+        floor = entry.pass_rate_at_least
+        tests.append(_against_floor(prompt, tier, trials, floor, entry, nights, "dropped"))
     comparison = prompt.comparisons.get(tier)
     # What somebody accepted without proof is not held against it, nor what was proven against a
     # model that is no more.
@@ -74,9 +86,17 @@ def rate_tests(
             tally = ((-1.0, misses), (0.0, pairs - misses))
             return statistics.log_evidence_worse(tally, 0.0)
 
-        difference = comparison.difference or 0.0
+        difference, log_worse = comparison.difference or 0.0, comparison.log_evidence_worse
+        differences = [
+            night.differences
+            for night in nights
+            if night.differences and night.versus == nights[-1].versus
+        ]
+        together = None
+        if len(differences) > 1:
+            together = accumulate(differences, _log_worse)
+            difference, log_worse = together.mean, together.log_evidence
         seems_so = difference < -margin
-        log_worse = comparison.log_evidence_worse
         tests.append(
             RateTest(
                 GateReason(
@@ -85,7 +105,8 @@ def rate_tests(
                     tier,
                     rate=difference,
                     floor=-margin,
-                    nodeid=trials[0].nodeid,
+                    nodeid=trials[0].nodeid if trials else None,
+                    nights=together.nights if together else 1,
                 ),
                 log_worse if seems_so and log_worse is not None else -math.inf,
                 seems_so,
@@ -168,27 +189,56 @@ def _tail(trials: int, probability: float, least: int) -> float:
     )
 
 
+def _is_asked_alone(prompt: PromptSummary, trials: Sequence[Trial]) -> bool:
+    """Whether the tier was asked anew with no flagship beside it.
+
+    Then the rate that it was locked with is the yardstick.
+    """
+    return not prompt.comparisons and bool(trials) and not any(each.replayed for each in trials)
+
+
+def _log_worse(differences: statistics.Tally) -> float:
+    return statistics.log_evidence_worse(differences, 0.0)
+
+
 def _against_floor(
-    prompt: PromptSummary, tier: str, trials: list[Trial], floor: float, entry: LockEntry | None
+    prompt: PromptSummary,
+    tier: str,
+    trials: list[Trial],
+    floor: float,
+    entry: LockEntry | None,
+    nights: Sequence[Night],
+    kind: Literal["below", "dropped"] = "below",
 ) -> RateTest:
-    by_case: defaultdict[str, list[float]] = defaultdict(list)
-    for trial in trials:
-        by_case[trial.case].append(float(trial.outcome == "passed"))
-    rates = [math.fsum(each) / len(each) for each in by_case.values()]
-    estimate = math.fsum(rates) / len(rates)
     bar = min(floor, _HIGHEST_FLOOR)
+    rates = pass_rates(trials)
+    cases = sum(number for _, number in rates)
+    each_night = [night.rates for night in nights] if len(nights) > 1 else [rates]
+    found = accumulate(
+        [tuple((-rate, number) for rate, number in reversed(night)) for night in each_night],
+        lambda tally: statistics.log_evidence(tally, bar),
+    )
+    estimate = -found.mean
 
     def below(misses: int) -> float:
-        passed = len(rates) - misses
+        passed = cases - misses
         return statistics.log_evidence(((-1.0, passed), (0.0, misses)), bar)
 
     locked = None if entry is None else entry.pass_rate
     first = next((trial for trial in trials if trial.outcome != "passed"), trials[0])
     return RateTest(
-        GateReason("below", prompt.id, tier, rate=estimate, floor=floor, nodeid=first.nodeid),
-        statistics.log_evidence(statistics.tally(-rate for rate in rates), bar),
+        GateReason(
+            kind,
+            prompt.id,
+            tier,
+            rate=estimate,
+            floor=floor,
+            nodeid=first.nodeid,
+            nights=found.nights,
+        ),
+        found.log_evidence,
         estimate < floor,
-        len(rates),
+        cases,
         below,
         before=max(floor, estimate if locked is None else locked),
     )

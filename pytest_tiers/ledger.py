@@ -22,7 +22,7 @@ from pytest_tiers.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_tiers.cassettes.library import Library
-    from pytest_tiers.findings import RunSummary
+    from pytest_tiers.findings import Gate, RunSummary
     from pytest_tiers.mixes import MixSearch
     from pytest_tiers.plan import Plan
     from pytest_tiers.records import CallSite, NotRun, Trial
@@ -302,6 +302,7 @@ class Ledger:
         if self.summary.unused_recordings is not None:  # the whole suite was collected
             existing = {*self._skipped, *(prompt.id for prompt in self.summary.prompts)}
         self.summary = replace(self.summary, gate=judge(self.summary, existing))
+        self._keep_night(self.summary.gate)
         if not self.summary.gate.passed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -321,6 +322,16 @@ class Ledger:
         )
         if self._settings.diff is not None:
             self._diff = project.patch(self.summary.changes)
+
+    def _keep_night(self, gate: Gate) -> None:
+        """Keep what this run adds to the evidence on locked prompts."""
+        if self._settings.nights_file is not None:
+            from pytest_tiers.nights import append
+
+            try:
+                append(self._settings.nights_file, gate.tonight)
+            except OSError as error:
+                self.notes.append(f"--tiers-nights: {error}")
 
     def _write_reports(self, session: pytest.Session, summary: RunSummary) -> None:
         from pytest_tiers.reports.writers import save, write

@@ -36,7 +36,7 @@ from pytest_tiers.table import configuration_folder
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Tier
 
 if TYPE_CHECKING:
-    from pytest_tiers.records import LockEntry, Revert
+    from pytest_tiers.records import LockEntry, Night, Revert
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -116,7 +116,17 @@ def read_settings(config: pytest.Config) -> Settings:
         strict_lock=file.strict_lock,
         max_age=file.max_age,
         replaced=replaced,
+        nights_file=None if option.tiers_nights is None else _path(option.tiers_nights),
+        nights=_nights(option.tiers_nights),
     )
+
+
+def _nights(file: str | None) -> tuple[Night, ...]:
+    if file is None:
+        return ()
+    from pytest_tiers.nights import read as read_nights
+
+    return read_nights(_path(file))
 
 
 def _replaced(option: Any, ladder: tuple[str, ...]) -> str | None:

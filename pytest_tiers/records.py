@@ -477,6 +477,33 @@ class LockEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Night:
+    """Fresh results of one run, of one prompt on its locked tier.
+
+    ``at`` is when (ISO 8601, UTC). ``rates`` are the pass rates of its cases, ``differences`` those
+    of pairs from the flagship, of the model ``versus``, each with how often it occurred: none
+    where that gave no fresh answers.
+    """
+
+    at: str
+    prompt: str
+    tier: str
+    model: str
+    holds_for: Fingerprint
+    rates: tuple[tuple[float, int], ...]
+    versus: str | None = None
+    differences: tuple[tuple[float, int], ...] = ()
+
+    def speaks_of(self, entry: LockEntry, holds_for: Fingerprint) -> bool:
+        """Whether it is evidence on what is locked now: tier, model and prompt, since it is."""
+        return (
+            (self.prompt, self.tier, self.model) == (entry.prompt, entry.tier, entry.model)
+            and self.at[:10] >= entry.date
+            and not self.holds_for.differs(holds_for)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Revert:
     """Somebody went back from a tier: it is not proposed again until its model or the prompt
     changes. ``date`` is a day (ISO 8601, UTC).

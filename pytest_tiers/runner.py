@@ -547,8 +547,8 @@ class Runner:
         if judged is None and self._has_ended(report):
             judged = self._judge(item, active, report, call)
             item.stash[JUDGED] = judged
-            excused = self._settings.comparison or (
-                judged.replayed and item.stash[TRIAL].is_known_miss
+            excused = self._settings.comparison or self._is_excused(
+                item.stash[TRIAL], judged, active
             )
             _show(report, judged, call, excused, planned=self._settings.plan is not None)
         elif judged is not None and len(active.calls) > len(judged.calls):
@@ -568,6 +568,17 @@ class Runner:
         data = yield
         is_ours = hasattr(report, "pytest_tiers") or hasattr(report, "pytest_tiers_mix")
         return sendable(data) if is_ours else data
+
+    def _is_excused(self, planned: PlannedTrial, judged: Trial, active: ActiveTrial) -> bool:
+        """Whether a miss in an everyday run is no failure by itself.
+
+        Known ones, which replay brings back; and of a locked prompt that is asked the same anew:
+        fresh answers vary, and the gate decides whether they are worse.
+        """
+        if judged.replayed:
+            return planned.is_known_miss
+        is_asked_anew = self._settings.record == "all" and active.tape.repeats is not None
+        return is_asked_anew and planned.locked is not None and self._settings.gate != "off"
 
     @staticmethod
     def _has_ended(report: pytest.TestReport) -> bool:

@@ -20,7 +20,7 @@ from pytest_tiers.modes import (
 from pytest_tiers.tiers import BUILT_IN, CURRENT, Ladder, Price, Tier
 
 if TYPE_CHECKING:
-    from pytest_tiers.records import LockEntry, Revert
+    from pytest_tiers.records import LockEntry, Night, Revert
 
 #: The ladder of an everyday run: the application as it is.
 _EVERYDAY = Ladder((BUILT_IN[CURRENT],), CURRENT)
@@ -103,7 +103,8 @@ class Settings:
     ``mix``: the cheapest tier of each call site is searched for.
     ``max_samples`` is how many samples a case gets at most where ``samples`` is `AUTO`.
     ``replaced`` is the tier whose model another one takes the place of: only its recordings are
-    asked.
+    asked. ``nights`` are the fresh answers of earlier runs in ``nights_file``, which this run's are
+    added to.
     """
 
     ladder: Ladder = _EVERYDAY
@@ -147,6 +148,8 @@ class Settings:
     judge: Judge | None = None
     embeddings: Embeddings | None = None
     replaced: str | None = None
+    nights_file: Path | None = None
+    nights: tuple[Night, ...] = ()
 
     def record_for(self, tier: str) -> RecordMode:
         """How the trials of a tier are recorded."""

@@ -381,7 +381,8 @@ class Tape:
         """The generation of the trial's recording, 0 where it has none."""
         return self._before.generation if self._before is not None else 0
 
-    def _repeats(self) -> Repeats | None:
+    @property
+    def repeats(self) -> Repeats | None:
         """What the trial's own recording became; None where it has none or asks other things.
 
         The first change tells: an answer that changed changes the requests that quote it, a
@@ -416,7 +417,7 @@ class Tape:
             # completes the trial from the answers that stand in the journal.
             with contextlib.suppress(OSError):
                 self._write_calls()
-                self._write(complete=complete, repeats=self._repeats() if complete else None)
+                self._write(complete=complete, repeats=self.repeats if complete else None)
 
     @property
     def _is_to_write(self) -> bool:

@@ -83,19 +83,21 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 "its prompt, schema or parameters changed since it was locked, so its evidence is "
                 f"from before the change: {_decide_anew(summary, reason)}."
             )
-        case "below":
-            rate, floor = percent(reason.rate), percent(reason.floor)
+        case "below" | "dropped":
+            yardstick = f"its min_pass_rate of {percent(reason.floor)}"
+            if reason.kind == "dropped":
+                yardstick = f"the {percent(reason.floor)} at least that it was locked with"
+            text = f"passes {percent(reason.rate)}{_nights(reason)}, below {yardstick}"
             if reason in summary.gate.warnings:
-                return f"passes {rate}, below its min_pass_rate of {floor}, not proven."
-            return (
-                f"passes {rate}, below its min_pass_rate of {floor}, and that is no accident. "
-                f"{_go_back(summary, reason)}"
-            )
+                return f"{text}, not proven."
+            return f"{text}, and that is no accident. {_go_back(summary, reason)}"
         case "worse":
             drop = points_about(reason.rate or 0.0)
             if reason in summary.gate.warnings:
-                return f"{drop} worse than the flagship in this run, not proven."
-            return f"measurably worse than the flagship, by {drop}. {_go_back(summary, reason)}"
+                where = _nights(reason) or " in this run"
+                return f"{drop} worse than the flagship{where}, not proven."
+            text = f"measurably worse than the flagship{_nights(reason)}, by {drop}"
+            return f"{text}. {_go_back(summary, reason)}"
         case "new-model":
             models = {tier.name: tier.model for tier in summary.settings.ladder.tiers}
             if summary.locked[reason.prompt].sites:
@@ -107,6 +109,10 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 f"the tier is {one_line(models.get(reason.tier) or '')} now, its evidence is for "
                 f"{one_line(reason.model or '')}: {_decide_anew(summary, reason)}."
             )
+
+
+def _nights(reason: GateReason) -> str:
+    return f" over {reason.nights:,} nights" if reason.nights > 1 else ""
 
 
 def _named(tier: str | None, model: str | None) -> str:
