@@ -40,6 +40,7 @@ from pytest_tiers.reports.totals import (
     cost_sentences,
     everyday_sentence,
     money_sentences,
+    safe_mixes,
     sites_sentence,
     spent_sentence,
     trouble_sentences,
@@ -148,6 +149,8 @@ def _in_one_line(summary: RunSummary) -> str:
         text += " for this selection"
     if summary.savings.share:
         text += f" (saves {percent(summary.savings.share)} of the flagship's cost)"
+    if mixes := safe_mixes(summary):
+        text += f", {mixes:,} by a mix of tiers"
     rest = [f"{states[each]} {each}" for each in STATES[1:] if states[each]]
     errors = sum(trial.outcome in ("error", "no-call") for trial in summary.trials)
     parts = [text, ", ".join(rest), count(errors, "trial") + " without an answer"]

@@ -33,6 +33,8 @@ def cost_sentences(summary: RunSummary) -> Iterator[str]:
                 f"{today}, {money(savings.recommended_usd_per_1000)} after the safe downgrades: "
                 f"{percent(savings.share)} less."
             )
+        elif safe_mixes(summary):
+            yield f"{today}; no prompt is proven safe to move as a whole yet, only in steps."
         else:
             yield f"{today}; no downgrade is proven safe yet."
         if savings.unpriced_prompts:
@@ -42,6 +44,13 @@ def cost_sentences(summary: RunSummary) -> Iterator[str]:
             )
     if savings.flagship_usd_per_month is not None:
         yield _per_month(summary, savings.flagship_usd_per_month)
+
+
+def safe_mixes(summary: RunSummary) -> int:
+    """The prompts for which a mix of tiers is safe; these savings are told beside each mix."""
+    return sum(
+        prompt.mix is not None and prompt.mix.recommended is not None for prompt in summary.prompts
+    )
 
 
 def proven_per_month(savings: Savings) -> Decimal | None:
