@@ -205,7 +205,7 @@ class Ledger:
             return
         from pytest_tiers.cassettes.library import Library
 
-        library = self.runner.library if self.runner is not None else Library()
+        library = self.runner.tapes.library if self.runner is not None else Library()
         self.notes += library.fold(sorted(roots))
         self._pruning.known = library.known
         # Whether a trial was made anew shows when it stands in its cassette, beside the others.

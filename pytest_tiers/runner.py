@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +17,35 @@ from pytest_tiers import junit
 from pytest_tiers.ahead import RunningAhead
 from pytest_tiers.application.project import is_test_file
 from pytest_tiers.budget import Budget
-from pytest_tiers.cassettes.format import Cassette
-from pytest_tiers.cassettes.library import Library
 from pytest_tiers.cassettes.matching import Matcher
-from pytest_tiers.cassettes.names import CassetteFile, cassette_file
-from pytest_tiers.cassettes.pool import Drawer, Pool
+from pytest_tiers.cassettes.pool import Pool
 from pytest_tiers.cassettes.renamed import RenamedCases
-from pytest_tiers.cassettes.scrub import Scrubber
-from pytest_tiers.cassettes.substitutes import Answers, SubstituteTape
-from pytest_tiers.cassettes.tape import Ahead, Tape, TapeLabel
+from pytest_tiers.cassettes.tape import Ahead, Tape
 from pytest_tiers.cassettes.transports import patched
 from pytest_tiers.census import Census
 from pytest_tiers.clients import CLIENTS
-from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey, case_parameters
-from pytest_tiers.comparing.calls import Counsel, Place
-from pytest_tiers.comparing.desk import Desk, Settled
+from pytest_tiers.collection import TRIAL, PlannedTrial, TrialKey
+from pytest_tiers.comparing.calls import Counsel
+from pytest_tiers.comparing.desk import Desk
 from pytest_tiers.control import CONTROL, Controls, ControlTrial
-from pytest_tiers.errors import CallRefused, CassetteError, ConfigurationError
-from pytest_tiers.fingerprints import request_parts
+from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.handles import ACTIVE
 from pytest_tiers.hidden import HiddenRuns, conceal, stashed
+from pytest_tiers.judging import Judging, has_ended
 from pytest_tiers.mixing import Mixing, MixTrial
-from pytest_tiers.modes import RecordMode
-from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
 from pytest_tiers.override.active import ActiveTrial, CallRules, Lead
 from pytest_tiers.override.charges import Till
 from pytest_tiers.override.fan_out import FanOut, Follower
 from pytest_tiers.override.gates import Gates
 from pytest_tiers.override.keys import PlaceholderKey
 from pytest_tiers.override.own_threads import wait_for
-from pytest_tiers.override.router import TrialRouter, flush_traces, shared_fixture_reason
+from pytest_tiers.override.router import TrialRouter, flush_traces
 from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.override.sites import SiteFinder
-from pytest_tiers.records import CallSite, Earlier, RequestParts, Trial, sendable
+from pytest_tiers.records import CallSite, Earlier, Trial, sendable
 from pytest_tiers.rounds import Rounds
 from pytest_tiers.settings import Settings
-from pytest_tiers.settling import NO_CALL
+from pytest_tiers.tapes import Tapes
 
 #: The control trials that an item has had.
 CONTROLS = pytest.StashKey[Sequence[ControlTrial]]()
@@ -83,31 +75,24 @@ class Runner:
     ) -> None:
         self._notes = notes
         self._config, self._settings, self._placeholder = config, settings, placeholder
-        self.library = Library()
         self._trials = trials
-        self.rounds = Rounds(trials, settings, self.is_replayed, self._recorded_before)
-        self._files = {
-            (trial.function, trial.tier.name): self._file(trial, trial.tier.name)
-            for trial in trials
-        }
-        self.roots = list(dict.fromkeys(file.root for file in self._files.values()))
         asked = [one.tier for one in (settings.judge, settings.embeddings) if one is not None]
         others = (settings.default_tier, *(settings.known_tiers[name] for name in asked))
         tiers = (*settings.ladder.tiers, *others)
         base_urls = [tier.base_url for tier in tiers if tier.base_url]
-        self._key_variables = [tier.api_key_env for tier in tiers if tier.api_key_env]
+        key_variables = [tier.api_key_env for tier in tiers if tier.api_key_env]
         sites = SiteFinder(config.rootpath, self._is_test_file)
         self._router = TrialRouter(
             base_urls, settings.ignore_hosts, sites if settings.comparison else None
         )
         has_hook = bool(config.hook.pytest_tiers_normalise_request.get_hookimpls())
-        self._matcher = Matcher(settings.ignore, self._normalise if has_hook else None)
+        matcher = Matcher(settings.ignore, self._normalise if has_hook else None)
         till = Till(budget, Gates(_share(config, settings.max_in_flight)))
-        self._tests = {trial.function: (trial.path, trial.in_test) for trial in trials}
-        self._renamed = RenamedCases(
-            lambda function: census.cases.get(self._tests[function]), claims, self._matcher
-        )
-        census.renamed = self._renamed.found
+        tests = {trial.function: (trial.path, trial.in_test) for trial in trials}
+        renamed = RenamedCases(lambda function: census.cases.get(tests[function]), claims, matcher)
+        census.renamed = renamed.found
+        self.tapes = Tapes(settings, config.rootpath, trials, matcher, renamed, key_variables)
+        self.rounds = Rounds(trials, settings, self.tapes.is_replayed, self.tapes.recorded_at)
         self._rules = CallRules(
             replaces=settings.replaces,
             sites=sites,
@@ -118,7 +103,7 @@ class Runner:
         self._fans_out = fans_out and settings.comparison and settings.record != "none"
         self._running_ahead = RunningAhead(
             self._rules,
-            lambda trial, ahead: self._tape(trial, feeds=ahead),
+            lambda trial, ahead: self.tapes.of(trial, feeds=ahead),
             self._to_follow,
             _share(config, settings.max_in_flight),
             # A worker of xdist does not know which other cases it will be given.
@@ -129,47 +114,34 @@ class Runner:
         for trial in trials:
             self._to_come[trial.function, trial.case_in_function].append(trial)
         self._aheads: dict[TrialKey, Ahead] = {}
-        self._cases_with_calls: set[tuple[str, str]] = set()
-        counsel = Counsel(settings, self._rules, config.stash[CLIENTS], self._comparison_tape)
-        self._desk = Desk(settings, config.hook.pytest_tiers_compare, counsel)
+        counsel = Counsel(settings, self._rules, config.stash[CLIENTS], self.tapes.of_comparison)
+        desk = Desk(settings, config.hook.pytest_tiers_compare, counsel)
+        self._judging = Judging(settings, self.tapes, self._router, desk)
         self._patches = contextlib.ExitStack()
         self._warned_of_reruns = False
         self._hidden = HiddenRuns(config)
-        self.mixing = Mixing(settings, self._hidden, Pool(self._matcher), self._run_mix_trial)
+        self.mixing = Mixing(settings, self._hidden, Pool(matcher), self._run_mix_trial)
         self._controls = Controls(
-            self._hidden, settings, trials, self._router, self._cassette, self._active_control
+            self._hidden,
+            settings,
+            trials,
+            self._router,
+            self.tapes.cassette,
+            lambda trial, answers: self._active(trial, self.tapes.of_substitutes(trial, answers)),
         )
 
-    def _file(self, trial: PlannedTrial, tier: str) -> CassetteFile:
-        base = self._settings.base or self._config.rootpath
-        return cassette_file(self._settings.cassettes, base, trial.path, trial.in_test, tier)
-
-    def _cassette(self, trial: PlannedTrial) -> Cassette | None:
-        """The recordings of a trial's test on its tier, None where none can be read."""
-        with contextlib.suppress(CassetteError):
-            return self.library.cassette(self._files[trial.function, trial.tier.name].path)
-        return None
-
-    def _active_control(self, trial: PlannedTrial, answers: Answers) -> ActiveTrial:
-        """A trial that gets other answers than its own."""
-        tape = SubstituteTape(
-            answers.calls,
-            self.library,
-            self._label(trial),
-            "none",
-            self._matcher,
-            Scrubber(self._key_variables),
-        )
+    def _active(self, trial: PlannedTrial, tape: Tape) -> ActiveTrial:
+        """A trial that nobody waits for."""
         return ActiveTrial(trial.tier, trial.prompt, tape, self._rules)
 
     def _earlier(self, item: pytest.Item, trial: PlannedTrial) -> Earlier | None:
         """What the test makes of the answers that are about to be replaced."""
         if self._settings.record_for(trial.tier.name) != "all":
             return None
-        tape = self._tape_of(self._label(trial), mode="none")
+        tape = self.tapes.of_recording(trial)
         if not tape.has_recording:
             return None
-        active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules)
+        active = self._active(trial, tape)
         control = self._controls.run_once(item, active)
         if control is None or control.outcome is None:
             return Earlier()
@@ -187,18 +159,6 @@ class Runner:
             )
         )
 
-    def _label(self, trial: PlannedTrial) -> TapeLabel:
-        file = self._files[trial.function, trial.tier.name]
-        is_mix = trial.locked is not None and trial.locked.sites
-        return TapeLabel(
-            file,
-            trial.function,
-            trial.tier.name,
-            trial.case_in_function,
-            trial.sample,
-            again="" if is_mix else None,
-        )
-
     def _normalise(self, request: dict[str, Any]) -> None:
         self._config.hook.pytest_tiers_normalise_request(request=request)
 
@@ -207,7 +167,7 @@ class Runner:
 
     def start(self) -> None:
         """Bring in what a killed run left, and watch the HTTP libraries from now on."""
-        self._notes += self.library.fold(self.roots)
+        self._notes += self.tapes.library.fold(self.tapes.roots)
         self._patches.enter_context(patched(self._router))
         self._config.pluginmanager.register(self._running_ahead, "tiers-ahead")
 
@@ -218,7 +178,7 @@ class Runner:
         self._notes += self._fan_out.notes + self._running_ahead.notes + self.mixing.notes
         flush_traces()
         self._patches.close()
-        self.library.close()
+        self.tapes.library.close()
         self._notes += [
             f"A call of {url} was made while no test ran: it belongs to no trial, went out as it "
             "was, and is not recorded."
@@ -255,7 +215,7 @@ class Runner:
             for trial in self._trials
             if trial.tier.name in missing
             and self.rounds.is_certain(trial)
-            and not self.is_replayed(trial)
+            and not self.tapes.is_replayed(trial)
         }
         if needed:
             listed = "; ".join(f'tier "{name}" needs {missing[name]}' for name in sorted(needed))
@@ -263,27 +223,6 @@ class Runner:
                 f"recording: {listed}, which is not set. Set it, leave the tier out of --tiers, "
                 "or replay what there is with --tiers-record=none."
             )
-
-    def is_replayed(self, trial: PlannedTrial) -> bool:
-        """Whether a trial will most likely be answered from its recording."""
-        if self._settings.record_for(trial.tier.name) == "all":
-            return False
-        with contextlib.suppress(CassetteError):
-            cassette = self.library.cassette(self._files[trial.function, trial.tier.name].path)
-            key = (trial.case_in_function, trial.sample)
-            return cassette is not None and (
-                key in cassette.recordings
-                or self._renamed.has_any(cassette, trial.function, trial.sample)
-            )
-        return True  # a damaged cassette is never recorded over unasked
-
-    def _recorded_before(self, trial: PlannedTrial) -> str:
-        """When a trial's latest answer was recorded (ISO 8601, UTC); "" where none is."""
-        cassette = self._cassette(trial)
-        key = (trial.case_in_function, trial.sample)
-        recording = cassette.recordings.get(key) if cassette else None
-        calls = recording.calls if recording else ()
-        return max((call.about.get("recorded_at") or "" for call in calls), default="")
 
     def _lead(self, item: pytest.Item, *, is_led: bool) -> Lead | None:
         """Who lets other trials ask when the item's does, if any; who is led leads nobody."""
@@ -303,7 +242,7 @@ class Runner:
         for case in sorted(cases, key=own.__ne__):
             for trial in self._to_come[first.function, case]:
                 mode = self._settings.record_for(trial.tier.name)
-                is_there = mode == "none" or (mode == "once" and self.is_replayed(trial))
+                is_there = mode == "none" or (mode == "once" and self.tapes.is_replayed(trial))
                 if not is_there and self.rounds.may_follow(trial):
                     yield trial
 
@@ -316,18 +255,9 @@ class Runner:
             if not _asks_like(first, trial):
                 continue
             ahead = self._aheads[trial.key] = Ahead()
-            tape = self._tape(trial, feeds=ahead)
+            tape = self.tapes.of(trial, feeds=ahead)
             followers.append(Follower(trial.tier, trial.prompt, ahead, tape))
         return followers
-
-    def _tape(
-        self, trial: PlannedTrial, *, ahead: Ahead | None = None, feeds: Ahead | None = None
-    ) -> Tape:
-        file = self._files[trial.function, trial.tier.name]
-        others = self.library.of_other_tiers(file) if trial.tier.is_current else []
-        return self._tape_of(
-            self._label(trial), others, ahead=ahead, feeds=feeds, drawer=self._drawer(trial)
-        )
 
     def _locked_site_tiers(self, trial: PlannedTrial) -> SiteTiers | None:
         """The tiers of a locked mix; None where the whole prompt runs on one tier."""
@@ -342,45 +272,6 @@ class Runner:
             tiers,
             remedy="tiers.lock names no tier for it: the code has changed since. Compare again "
             f"with --tiers={tiers_asked} --tiers-mix --tiers-update-lock.",
-        )
-
-    def _drawer(self, trial: PlannedTrial) -> Drawer | None:
-        """The answers of other tiers and mixes that a trial of a locked mix may take."""
-        if trial.locked is None or not trial.locked.sites:
-            return None
-        label, pool = self._label(trial), Pool(self._matcher)
-        for other in self.library.of_other_tiers(label.file):
-            if isinstance(other, Cassette) and label.key in other.recordings:
-                pool.add(label.key, other.recordings[label.key].calls)
-        return pool.drawer(label.key)
-
-    def _comparison_tape(self, trial: PlannedTrial, place: Place) -> Tape:
-        file = self._file(trial, place.versus)
-        return self._tape_of(
-            TapeLabel(file, trial.function, place.versus, place.case, place.sample)
-        )
-
-    def _tape_of(
-        self,
-        label: TapeLabel,
-        others: Sequence[Cassette | CassetteError] = (),
-        *,
-        ahead: Ahead | None = None,
-        feeds: Ahead | None = None,
-        drawer: Drawer | None = None,
-        mode: RecordMode | None = None,
-    ) -> Tape:
-        return Tape(
-            self.library,
-            label,
-            mode or self._settings.record_for(label.tier),
-            self._matcher,
-            Scrubber(self._key_variables),
-            others,
-            ahead=ahead,
-            feeds=feeds,
-            renamed=self._renamed if mode is None else None,
-            drawer=drawer,
         )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -414,7 +305,7 @@ class Runner:
             item.stash[EARLIER] = self._earlier(item, trial)
         ahead, ran_ahead = self._aheads.pop(trial.key, None), self._running_ahead.take(trial)
         site_tiers = self._locked_site_tiers(trial)
-        tape = self._tape(trial, ahead=ran_ahead or ahead)
+        tape = self.tapes.of(trial, ahead=ran_ahead or ahead)
         lead = self._lead(item, is_led=ran_ahead is not None)
         active = ActiveTrial(trial.tier, trial.prompt, tape, self._rules, lead, site_tiers)
         item.stash[ACTIVE] = self._router.active = active
@@ -489,11 +380,10 @@ class Runner:
     def _run_mix_trial(self, item: pytest.Item, sibling: pytest.Item, asked: MixTrial) -> None:
         """Run a flagship trial's item with each call on the tier of its site, unseen."""
         planned = asked.planned
-        tier = planned.tier
-        self._files[planned.function, tier.name] = self._file(planned, tier.name)
-        label = dataclasses.replace(self._label(planned), again=self._options_of_mix)
-        tape = self._tape_of(label, drawer=self.mixing.drawer(planned))
-        active = ActiveTrial(tier, planned.prompt, tape, self._rules, site_tiers=asked.site_tiers)
+        tape = self.tapes.of_mix(planned, self.mixing.drawer(planned))
+        active = ActiveTrial(
+            planned.tier, planned.prompt, tape, self._rules, site_tiers=asked.site_tiers
+        )
         instead = {TRIAL: planned, ACTIVE: active, JUDGED: None, CONTROLS: (), MIX: asked}
         with stashed(item, instead), self._rules.sites.watching():
             self._router.active = active
@@ -504,10 +394,6 @@ class Runner:
                 asked.trial = judged = item.stash.get(JUDGED, None)
                 tape.finish(complete=judged is not None and judged.outcome != "error")
                 asked.answers = tuple(tape.own_answers)
-
-    @property
-    def _options_of_mix(self) -> str:
-        return f"--tiers={','.join(self._settings.ladder.names)} --tiers-mix"
 
     def _warn_of_reruns(self, item: pytest.Item) -> None:
         """Say once that trials are not run again, where somebody asked for that."""
@@ -544,21 +430,25 @@ class Runner:
             planned = item.stash[TRIAL]
             report.pytest_tiers_skipped = [planned.prompt, planned.case]  # type: ignore[attr-defined]
         judged = item.stash.get(JUDGED, None)
-        if judged is None and self._has_ended(report):
-            judged = self._judge(item, active, report, call)
+        if judged is None and has_ended(report):
+            judged = self._with_hidden_runs(item, self._judging.judge(item, active, report, call))
             item.stash[JUDGED] = judged
-            excused = self._settings.comparison or self._is_excused(
-                item.stash[TRIAL], judged, active
-            )
-            _show(report, judged, call, excused, planned=self._settings.plan is not None)
+            self._judging.show(report, judged, call, item.stash[TRIAL], active)
         elif judged is not None and len(active.calls) > len(judged.calls):
-            judged = self._with_calls(judged, active)
+            # Those of its teardown were paid for too.
+            judged = dataclasses.replace(judged, calls=tuple(active.calls))
         if MIX in item.stash:
             conceal(report)
         elif judged is not None:
             report.pytest_tiers = judged.to_builtins()  # type: ignore[attr-defined]
             junit.describe(self._config, report, judged)
         return report
+
+    def _with_hidden_runs(self, item: pytest.Item, trial: Trial) -> Trial:
+        """The trial with what its test made of other answers, and of earlier ones."""
+        controls = self._controls.outcomes(trial, item.stash.get(CONTROLS, ()))
+        earlier = item.stash.get(EARLIER, None)
+        return dataclasses.replace(trial, controls=controls, earlier=earlier)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(
@@ -568,119 +458,6 @@ class Runner:
         data = yield
         is_ours = hasattr(report, "pytest_tiers") or hasattr(report, "pytest_tiers_mix")
         return sendable(data) if is_ours else data
-
-    def _is_excused(self, planned: PlannedTrial, judged: Trial, active: ActiveTrial) -> bool:
-        """Whether a miss in an everyday run is no failure by itself.
-
-        Known ones, which replay brings back; and of a locked prompt that is asked the same anew:
-        fresh answers vary, and the gate decides whether they are worse.
-        """
-        if judged.replayed:
-            return planned.is_known_miss
-        is_asked_anew = self._settings.record == "all" and active.tape.repeats is not None
-        return is_asked_anew and planned.locked is not None and self._settings.gate != "off"
-
-    @staticmethod
-    def _has_ended(report: pytest.TestReport) -> bool:
-        """Whether this report tells how the test ended; a skipped test is no trial."""
-        is_expected_failure = hasattr(report, "wasxfail")
-        if report.skipped and not is_expected_failure:
-            return False
-        return report.when == "call" or (report.when == "setup" and not report.passed)
-
-    def _judge(
-        self,
-        item: pytest.Item,
-        active: ActiveTrial,
-        report: pytest.TestReport,
-        call: pytest.CallInfo[Any],
-    ) -> Trial:
-        planned = item.stash[TRIAL]
-        outcome, reason = judge(_end(report), _message(call), self._evidence(item, active, call))
-        case = (planned.prompt, planned.case)
-        called = any(made.left_alone is None for made in active.calls)
-        if called:
-            self._cases_with_calls.add(case)
-        elif outcome in ("passed", "missed") and case in self._cases_with_calls:
-            outcome, reason = "no-call", NO_CALL
-        settings, settled = planned.settings, Settled()
-        has_output = active.has_output and self._settings.comparison
-        if has_output and outcome in ("passed", "missed"):
-            settled = self._desk.settle(planned, active.output, active.how)
-        replayed = bool(active.calls) and all(made.replayed for made in active.calls)
-        active.calls += settled.calls
-        file = self._files[planned.function, planned.tier.name]
-        trial = Trial(
-            prompt=planned.prompt,
-            case=planned.case,
-            tier=planned.tier.name,
-            sample=planned.sample,
-            outcome=outcome,
-            nodeid=item.nodeid,
-            reason=reason,
-            replayed=replayed,
-            calls=tuple(active.calls),
-            answer=active.last_answer,
-            # Reports show it only where two tiers end differently: one of them did not pass, or
-            # turns out to differ in its output. 100,000 requests would be a burden.
-            question=None if outcome == "passed" and not active.has_output else active.question,
-            score=active.score,
-            check=active.check,
-            output=active.output if has_output else None,
-            has_output=has_output,
-            compared_by=active.how.by,
-            compare_options=dict(active.how.options) if active.how.travels else None,
-            settled=settled.agreements,
-            stale=active.stale,
-            budget=active.out_of_budget,
-            model_gone=active.model_gone,
-            expects_call=planned.uses_tier_fixture,
-            file=str(file.root),
-            recording=(str(file.path), planned.case_in_function),
-            generation=active.tape.generation,
-            settings={
-                "margin": settings.margin,
-                "min_pass_rate": settings.min_pass_rate,
-                "monthly_runs": settings.monthly_runs,
-                "max_cost_per_1000": _text(settings.max_cost_per_1000),
-                "cases": planned.cases,
-                "reachable": planned.reachable,
-                "left_out": planned.left_out,
-                "must_pass": planned.must_pass,
-            },
-            request_parts=self._request_parts(item, active),
-        )
-        controls = self._controls.outcomes(trial, item.stash.get(CONTROLS, ()))
-        earlier = item.stash.get(EARLIER, None)
-        return dataclasses.replace(trial, controls=controls, earlier=earlier)
-
-    def _request_parts(self, item: pytest.Item, active: ActiveTrial) -> RequestParts | None:
-        """What tells whether the prompt has changed, where that matters."""
-        bodies, active.asked = active.asked, []
-        if not bodies:
-            return None
-        tier = active.tier
-        changes = [dict(tier.params), list(tier.drop_params), dict(tier.rename_params)]
-        return request_parts(bodies, case_parameters(item), {"tier": changes})
-
-    def _evidence(
-        self, item: pytest.Item, active: ActiveTrial, call: pytest.CallInfo[Any]
-    ) -> WireEvidence:
-        """The wire's evidence, and the answers that the trial got from a shared fixture."""
-        wire = active.wire
-        if not wire.errors and call.excinfo is not None:
-            # A shared fixture fails in each of its tests with what the first one was refused.
-            refused = [call.excinfo.value] if isinstance(call.excinfo.value, CallRefused) else []
-            wire = dataclasses.replace(wire, errors=tuple(map(str, refused)))
-        fixtures = getattr(item, "fixturenames", ())
-        shared = sorted(self._router.shared_answers.intersection(fixtures))
-        reasons = tuple(map(shared_fixture_reason, shared))
-        return dataclasses.replace(wire, errors=(*reasons, *wire.errors))
-
-    @staticmethod
-    def _with_calls(judged: Trial, active: ActiveTrial) -> Trial:
-        """The trial with the calls of its teardown, which were paid for too."""
-        return dataclasses.replace(judged, calls=tuple(active.calls))
 
 
 def _share(config: pytest.Config, max_in_flight: int) -> int:
@@ -698,54 +475,3 @@ def _asks_like(first: PlannedTrial, other: PlannedTrial) -> bool:
     if not other.uses_tier_fixture or other.tier.base_url is not None:
         return True
     return first.tier.base_url is None and not (first.tier.is_current or other.tier.is_current)
-
-
-def _text(usd: Decimal | None) -> str | None:
-    """An amount as a builtin."""
-    return None if usd is None else str(usd)
-
-
-def _end(report: pytest.TestReport) -> TestEnd:
-    if report.passed:
-        return "passed"
-    return "setup" if report.when == "setup" else "call"
-
-
-def _message(call: pytest.CallInfo[Any]) -> str | None:
-    """The first line of what the test failed with."""
-    if call.excinfo is None:
-        return None
-    return call.excinfo.exconly(tryshort=True).partition("\n")[0]
-
-
-def _show(
-    report: pytest.TestReport,
-    trial: Trial,
-    call: pytest.CallInfo[Any],
-    excused: bool,
-    *,
-    planned: bool,
-) -> None:
-    """Let pytest's report say what the trial's outcome means.
-
-    ``excused``: a miss fails nothing, in a comparison or where it is known and replayed.
-    ``planned``: the run is none, and only its verdicts are wanted.
-    """
-    reason = trial.reason or ""
-    no_result = trial.outcome in ("error", "no-call")
-    # The first trial that heard of it fails the run; hundreds more would say the same.
-    is_repetition = trial.model_gone and not trial.calls
-    if trial.budget or is_repetition or (no_result and planned):
-        report.outcome = "skipped"
-        report.longrepr = (*report.location[:1], report.location[1] or 0, f"Skipped: {reason}")
-    elif trial.outcome in ("missed", "unsupported") and excused:
-        report.outcome = "skipped"
-        report.wasxfail = reason
-    elif no_result:
-        refused = call.excinfo is not None and isinstance(call.excinfo.value, CallRefused)
-        if report.passed or refused or hasattr(report, "wasxfail"):
-            report.longrepr = f"{trial.outcome}: {reason}"
-        else:
-            report.sections.append(("pytest-tiers", f"{trial.outcome}: {reason}"))
-        report.__dict__.pop("wasxfail", None)
-        report.outcome = "failed"
