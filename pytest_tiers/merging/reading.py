@@ -22,6 +22,7 @@ from pytest_tiers.records import (
     CallSite,
     Earlier,
     Fingerprint,
+    LockedSite,
     LockEntry,
     NotRun,
     Outcome,
@@ -344,6 +345,7 @@ def _lock_entry(said: Mapping[str, Any]) -> LockEntry:
             "replaces_usd_per_1000": _usd(said["replaces_usd_per_1000"]),
             "known_misses": {case: tuple(each) for case, each in said["known_misses"].items()},
             "holds_for": Fingerprint(**said["holds_for"]),
+            "sites": tuple(LockedSite(**site) for site in said["sites"]),
         }
     )
 

@@ -15,7 +15,15 @@ from pytest_tiers.cli import main
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent, PromptExtent
 from pytest_tiers.merging.shards import Merged, merge
-from pytest_tiers.records import CallSite, Fingerprint, LockEntry, NotRun, RequestParts, Trial
+from pytest_tiers.records import (
+    CallSite,
+    Fingerprint,
+    LockedSite,
+    LockEntry,
+    NotRun,
+    RequestParts,
+    Trial,
+)
 from pytest_tiers.reports.writers import write
 from pytest_tiers.settings import IgnoreRule, Judge, PromptSettings, Settings
 from pytest_tiers.summary import summarise
@@ -39,6 +47,7 @@ ENTRY = LockEntry(
     usd_per_1000=Decimal("0.174"),
     known_misses={"d": (1,)},
     holds_for=Fingerprint(request="abc"),
+    sites=(LockedSite("app/triage.py:route/y", "app/triage.py:3 route", "mini", "gpt-5.4-mini"),),
 )
 
 #: Settings in which nothing has its default.
