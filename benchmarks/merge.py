@@ -36,7 +36,7 @@ def main() -> None:
             print(
                 f"{prompts:,} prompts of {cases:,} cases, 3 tiers, {SHARDS} shards ({size:.0f} MB):"
             )
-            show("  seconds", min(each.seconds for each in used), BAR_SECONDS)
+            show("  seconds", min(each.cpu for each in used), BAR_SECONDS)
             show("  MB", min(each.megabytes for each in used), BAR_MEGABYTES)
 
 
