@@ -483,7 +483,8 @@ class GateReason:
     difference from the flagship's, and the margin as a negative number. ``usd`` is what 1,000 runs
     cost, ``usd_before`` the most they may cost or did cost when the
     tier was locked. ``nodeid`` is a test to look at. Fresh answers of so many ``nights``, the last
-    of them this run's, have shown it.
+    of them this run's, have shown it. ``only`` is why it warns, and would fail a run otherwise:
+    ``prices`` alone changed, or the run was of a ``part`` of the prompt's cases.
     """
 
     kind: GateKind
@@ -499,6 +500,7 @@ class GateReason:
     date: str | None = None
     nodeid: str | None = None
     nights: int = 1
+    only: Literal["prices", "part"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,22 +7,27 @@ on which part of the suite ran only warns.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 from pytest_tiers.findings import Gate, GateReason, PromptSummary, RunSummary
 from pytest_tiers.fingerprints import fingerprint
-from pytest_tiers.gate_rates import RateTest, conclude, rate_tests
+from pytest_tiers.gate_rates import RateTest, conclude, of_part, rate_tests
 from pytest_tiers.mixes import place
 from pytest_tiers.model_names import is_another
 from pytest_tiers.nights import fresh, night_of, of_entry
 from pytest_tiers.records import Call, LockEntry, Night, Trial
+from pytest_tiers.run_costs import RunTokens, run_tokens
 from pytest_tiers.statistics import Tally
 from pytest_tiers.verdicts import gather
 
 #: How much the cost of a locked tier may change, either way, before that is said.
 _COST_MAY_CHANGE = Decimal("0.10")
+
+#: Costs in tiers.lock have four digits: a smaller difference is none.
+_ROUNDING = Decimal("1.001")
 
 
 def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
@@ -50,18 +55,23 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
             continue
         own = [trial for trial in (*trials[prompt.id], *mixed[prompt.id]) if trial.tier == tier]
         failures += _broken(prompt, tier, own, entry)
-        failures += _too_dear(prompt, tier)
-        night = None if entry is None else _tonight(summary, entry, trials[prompt.id])
+        is_part = _is_part(summary, prompt, entry)
+        too_dear = _too_dear(summary, prompt, tier, own, entry)
+        if too_dear is not None:
+            (warnings if too_dear.only else failures).append(too_dear)
+        # The cases that somebody chose are no evidence on all of them.
+        night = None if entry is None or is_part else _tonight(summary, entry, trials[prompt.id])
         nights: list[Night] = []
         if entry is not None and night is not None:
             nights = [*of_entry(summary.settings.nights, entry, night.holds_for), night]
             tonight.append(night)
-        tests += rate_tests(prompt, tier, own, entry, nights)
+        about_rates = rate_tests(prompt, tier, own, entry, nights)
+        tests += [of_part(test) for test in about_rates] if is_part else about_rates
         is_fresh = is_fresh or any(trial.calls and not trial.replayed for trial in own)
         if entry is not None:
             asking = list(_asking_another(entry, trials[prompt.id]))
             (failures if summary.settings.strict_lock else warnings).extend(asking)
-            warnings += _changed(summary, prompt, own, entry)
+            warnings += _changed(summary, prompt, own, entry, too_dear)
     if existing is not None:
         warnings += [
             GateReason("no-test", entry.prompt, entry.tier)
@@ -137,11 +147,51 @@ def _cases(trials: Iterable[Trial]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(trial.case for trial in trials))
 
 
-def _too_dear(prompt: PromptSummary, tier: str) -> Iterator[GateReason]:
+def _is_part(summary: RunSummary, prompt: PromptSummary, entry: LockEntry | None) -> bool:
+    """Whether cases of the prompt exist that were not to run."""
+    known = summary.extent.prompts.get(prompt.id) if summary.extent is not None else None
+    if known is not None and known.left_out:
+        return True
+    # Of a test that was named by its id, pytest collects no other case.
+    return summary.selection and entry is not None and prompt.cases < entry.cases
+
+
+def _too_dear(
+    summary: RunSummary,
+    prompt: PromptSummary,
+    tier: str,
+    trials: Sequence[Trial],
+    entry: LockEntry | None,
+) -> GateReason | None:
+    """A prompt over its limit; where prices alone took it there, or only a part ran, a warning."""
     stats = prompt.tiers.get(tier)
     cost, limit = stats.cost_per_1000 if stats else None, prompt.max_cost_per_1000
-    if cost is not None and limit is not None and cost > limit:
-        yield GateReason("cost", prompt.id, tier, usd=cost, usd_before=limit)
+    if cost is None or limit is None or cost <= limit:
+        return None
+    reason = GateReason("cost", prompt.id, tier, usd=cost, usd_before=limit)
+    if _is_part(summary, prompt, entry):
+        return replace(reason, only="part")
+    if entry is not None and not _is_new_model(summary, entry):
+        most = _most_at_locked_prices(entry, trials)
+        if most is not None and most <= limit and cost > most * _ROUNDING:
+            return replace(reason, only="prices")
+    return reason
+
+
+def _most_at_locked_prices(entry: LockEntry, trials: Sequence[Trial]) -> Decimal | None:
+    """The most that 1,000 runs would cost in USD at the prices of the day of the lock.
+
+    None where that is unknown, or the tier is asked in another way since: it may be served dearer.
+    """
+    tokens, usd = run_tokens(trials), entry.usd_per_1000
+    sizes = (entry.input_tokens_per_1000, entry.output_tokens_per_1000)
+    if tokens is None or usd is None or sizes[0] is None or sizes[1] is None:
+        return None
+    parameters = fingerprint(trial.request_parts for trial in trials).parameters
+    if parameters is None or parameters != entry.holds_for.parameters:
+        return None
+    before = RunTokens(sizes[0] / 1000, sizes[1] / 1000)
+    return usd * Decimal(str(tokens.growth(before)))
 
 
 def _asking_another(entry: LockEntry, trials: Iterable[Trial]) -> Iterator[GateReason]:
@@ -191,12 +241,20 @@ def _is_new_model(summary: RunSummary, entry: LockEntry) -> bool:
 
 
 def _changed(
-    summary: RunSummary, prompt: PromptSummary, trials: list[Trial], entry: LockEntry
+    summary: RunSummary,
+    prompt: PromptSummary,
+    trials: list[Trial],
+    entry: LockEntry,
+    too_dear: GateReason | None,
 ) -> Iterator[GateReason]:
-    """What is different from when the tier was locked, through nobody's fault."""
+    """What is different from when the tier was locked, through nobody's fault.
+
+    ``too_dear`` says of the cost what is to be said, where the prompt is.
+    """
     stats = prompt.tiers.get(entry.tier)
     now, before = stats.cost_per_1000 if stats else None, entry.usd_per_1000
-    if now is not None and before and abs(now / before - 1) > _COST_MAY_CHANGE:
+    has_moved = now is not None and before and abs(now / before - 1) > _COST_MAY_CHANGE
+    if has_moved and too_dear is None:
         yield GateReason("cost-changed", prompt.id, entry.tier, usd=now, usd_before=before)
     if entry.versus is not None:
         yield GateReason("unproven", prompt.id, entry.tier, date=entry.replaced_on)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_tiers import statistics
@@ -116,6 +116,16 @@ def rate_tests(
             )
         )
     return tests
+
+
+def of_part(test: RateTest) -> RateTest:
+    """The question about a prompt of which only chosen cases ran: they do not speak for all."""
+    return replace(
+        test,
+        reason=replace(test.reason, only="part"),
+        log_evidence=-math.inf,
+        log_evidence_of=lambda _: -math.inf,
+    )
 
 
 def floor_of(prompt: PromptSummary, entry: LockEntry | None) -> float | None:

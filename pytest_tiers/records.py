@@ -424,9 +424,10 @@ class LockEntry:
     """What tiers.lock says of one prompt: the tier it runs on, what for, and on what evidence.
 
     ``model`` is what the tier stood for when it was locked, ``replaces`` the flagship's name and
-    ``replaces_model`` its model then. Costs are of 1,000 runs in USD, None where unknown. ``date``
-    is the day of the evidence (ISO 8601, UTC). ``pass_rate`` and ``replaces_pass_rate`` are means
-    over cases, ``pass_rate_at_least`` the former's lower bound, ``largest_drop`` the largest
+    ``replaces_model`` its model then. Costs are of 1,000 runs in USD, None where unknown; the
+    tokens of 1,000 runs on ``tier`` tell a longer prompt from a dearer price. ``date`` is the day
+    of the evidence (ISO 8601, UTC). ``pass_rate`` and ``replaces_pass_rate`` are means over cases,
+    ``pass_rate_at_least`` the former's lower bound, ``largest_drop`` the largest
     plausible drop, ``log_evidence`` the natural log of its e-value. ``known_misses`` are the cases
     that missed when locked, each with the samples that did. ``holds_for`` tells whether the prompt
     has changed since; ``changed_on`` is the day on which it had and was recorded anew, so that the
@@ -456,6 +457,8 @@ class LockEntry:
     log_evidence: float | None = None
     usd_per_1000: Decimal | None = None
     replaces_usd_per_1000: Decimal | None = None
+    input_tokens_per_1000: int | None = None
+    output_tokens_per_1000: int | None = None
     known_misses: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     holds_for: Fingerprint = field(default_factory=Fingerprint)
     changed_on: str | None = None

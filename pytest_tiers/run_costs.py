@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,6 +53,41 @@ def run_costs(trials: Sequence[Trial]) -> RunCosts:
         return {}
     costs = ((trial, run_cost(trial)) for trial in trials if trial.counts)
     return {(trial.case, trial.sample): cost for trial, cost in costs if cost is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class RunTokens:
+    """Tokens that a run takes in the mean; ``input`` counts cached ones, ``output`` reasoning."""
+
+    input: float
+    output: float
+
+    def growth(self, before: RunTokens) -> float:
+        """By what factor a run's cost can have grown at most, at the same prices.
+
+        Whatever the prices of the two kinds are, the cost grows by no more than the kind that
+        grew most.
+        """
+        pairs = ((self.input, before.input), (self.output, before.output))
+        return max(
+            (now / then if then else math.inf for now, then in pairs if now or then), default=1.0
+        )
+
+
+def run_tokens(trials: Iterable[Trial]) -> RunTokens | None:
+    """The tokens of a run in the mean, of the trials that count; None where some are unknown."""
+    found = []
+    for trial in trials:
+        if trial.counts:
+            used = [call.tokens for call in trial.tier_calls]
+            known = [tokens for tokens in used if tokens is not None]
+            if len(known) < len(used):
+                return None
+            found.append((sum(each.input for each in known), sum(each.output for each in known)))
+    if not any(map(any, found)):
+        return None
+    totals = [sum(kind) for kind in zip(*found, strict=True)]
+    return RunTokens(totals[0] / len(found), totals[1] / len(found))
 
 
 def run_cost(trial: Trial) -> Decimal | None:

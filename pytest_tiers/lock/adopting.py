@@ -16,6 +16,7 @@ from pytest_tiers.mixes import PLUS, MixSearch
 from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import UNPROVEN, LockedSite, LockEntry, Trial
 from pytest_tiers.reports.numbers import count
+from pytest_tiers.run_costs import run_tokens
 from pytest_tiers.settling import settle
 from pytest_tiers.verdicts import Comparison
 
@@ -266,12 +267,13 @@ def _entry(
     misses: defaultdict[str, list[int]] = defaultdict(list)
     samples = set()
     parts = []
-    for trial in trials:
-        if trial.tier == comparison.tier:
-            samples.add(trial.sample)
-            parts.append(trial.request_parts)
-            if trial.outcome != "passed":
-                misses[trial.case].append(trial.sample)
+    own = [trial for trial in trials if trial.tier == comparison.tier]
+    tokens = run_tokens(own)
+    for trial in own:
+        samples.add(trial.sample)
+        parts.append(trial.request_parts)
+        if trial.outcome != "passed":
+            misses[trial.case].append(trial.sample)
     return LockEntry(
         prompt=prompt.id,
         tier=comparison.tier,
@@ -292,9 +294,15 @@ def _entry(
         log_evidence=_down(comparison.log_evidence),
         usd_per_1000=cost(cost_per_1000),
         replaces_usd_per_1000=cost(flagship.cost_per_1000 if flagship else None),
+        input_tokens_per_1000=_tokens(tokens.input if tokens else 0.0),
+        output_tokens_per_1000=_tokens(tokens.output if tokens else 0.0),
         holds_for=fingerprint(parts),
         known_misses={case: tuple(sorted(of_case)) for case, of_case in misses.items()},
     )
+
+
+def _tokens(of_a_run: float) -> int | None:
+    return round(1000 * of_a_run) or None
 
 
 def _rounded(number: float | None) -> float | None:

@@ -169,6 +169,8 @@ _PROMPT: Mapping[str, _Check] = {
     "replaces_model": Place.text,
     "usd_per_1000": _usd,
     "replaces_usd_per_1000": _usd,
+    "input_tokens_per_1000": Place.count,
+    "output_tokens_per_1000": Place.count,
 }
 
 #: Those of a step of a mix.
@@ -214,6 +216,8 @@ _MAY_BE_UNKNOWN = frozenset(
         "replaces_model",
         "usd_per_1000",
         "replaces_usd_per_1000",
+        "input_tokens_per_1000",
+        "output_tokens_per_1000",
         "pass_rate",
         "pass_rate_at_least",
         "replaces_pass_rate",

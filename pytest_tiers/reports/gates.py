@@ -55,10 +55,7 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 "with --tiers-record=new_episodes, or take the change back."
             )
         case "cost":
-            return (
-                f"1,000 runs cost {cost}, over its max_cost_per_1000 of {before}. Shorten the "
-                "prompt, or raise the limit."
-            )
+            return f"1,000 runs cost {cost}, over its max_cost_per_1000 of {before}{_dear(reason)}"
         case "other-model":
             return (
                 f"{listed(map(one_line, reason.sites))}, locked to "
@@ -89,13 +86,13 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 yardstick = f"the {percent(reason.floor)} at least that it was locked with"
             text = f"passes {percent(reason.rate)}{_nights(reason)}, below {yardstick}"
             if reason in summary.gate.warnings:
-                return f"{text}, not proven."
+                return f"{text}, not proven{_of_part(reason)}."
             return f"{text}, and that is no accident. {_go_back(summary, reason)}"
         case "worse":
             drop = points_about(reason.rate or 0.0)
             if reason in summary.gate.warnings:
                 where = _nights(reason) or " in this run"
-                return f"{drop} worse than the flagship{where}, not proven."
+                return f"{drop} worse than the flagship{where}, not proven{_of_part(reason)}."
             text = f"measurably worse than the flagship{_nights(reason)}, by {drop}"
             return f"{text}. {_go_back(summary, reason)}"
         case "new-model":
@@ -109,6 +106,24 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 f"the tier is {one_line(models.get(reason.tier) or '')} now, its evidence is for "
                 f"{one_line(reason.model or '')}: {_decide_anew(summary, reason)}."
             )
+
+
+def _dear(reason: GateReason) -> str:
+    """Why a prompt is over its limit, and what to do."""
+    match reason.only:
+        case "prices":
+            return (
+                " only because prices changed since it was locked. Raise the limit, or compare "
+                "cheaper tiers."
+            )
+        case "part":
+            return _of_part(reason) + "."
+        case None:
+            return ". Shorten the prompt, or raise the limit."
+
+
+def _of_part(reason: GateReason) -> str:
+    return ": only a part of its cases ran" if reason.only == "part" else ""
 
 
 def _nights(reason: GateReason) -> str:

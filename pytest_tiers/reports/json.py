@@ -345,6 +345,8 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
         "log_evidence": entry.log_evidence,
         "usd_per_1000": money_entry(entry.usd_per_1000),
         "replaces_usd_per_1000": money_entry(entry.replaces_usd_per_1000),
+        "input_tokens_per_1000": entry.input_tokens_per_1000,
+        "output_tokens_per_1000": entry.output_tokens_per_1000,
         "holds_for": asdict(entry.holds_for),
         "changed_on": entry.changed_on,
         "accepted": entry.accepted,

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pytest_tiers.lock.reading import read
+from pytest_tiers.reports.numbers import money
 from tests.integration.test_lock import PROMPT, TESTS, UPDATE, text_of, wrong
 from tests.openai_server import OpenAIServer
 
@@ -179,6 +181,33 @@ def test_a_prompt_over_its_cost_fails(locked: pytest.Pytester, report: Report) -
     assert report()["prompts"][0]["max_cost_per_1000"] == "0.000001"
     edit(locked, "test_it.py", "max_cost_per_1000=0.000001", "max_cost_per_1000=5")
     assert locked.runpytest(*COMPARE).ret == 0
+
+
+def test_a_limit_that_prices_alone_exceed_only_warns(
+    locked: pytest.Pytester, report: Report
+) -> None:
+    cost = read(locked.path / "tiers.lock").prompts[PROMPT].usd_per_1000
+    assert cost is not None
+    edit(locked, "test_it.py", "margin=0.5", f"margin=0.5, max_cost_per_1000={2 * cost}")
+    edit(locked, "pyproject.toml", '"gpt-5.4-nano"', '"gpt-5.4"')  # the provider asks for more
+    for args in (COMPARE, ("--tiers-report=out.json",)):
+        result = locked.runpytest(*args)
+        assert result.ret == 0
+        assert (
+            f"over its max_cost_per_1000 of {money(2 * cost)} only because prices changed since "
+            "it was locked. Raise the limit, or compare cheaper tiers."
+        ) in text_of(result)
+        assert [each["kind"] for each in report()["gate"]["warnings"]] == ["cost"]
+
+    # A prompt that would be as dear at the old prices fails, but not in a run of chosen cases.
+    edit(locked, "app.py", '"content": text', '"content": "Please! " * 200 + text')
+    again = locked.runpytest("--tiers-record=new_episodes")
+    assert again.ret == pytest.ExitCode.TESTS_FAILED
+    assert "Shorten the prompt, or raise the limit." in text_of(again)
+    for chosen in (("-k", "case-3"), (f"{PROMPT}[case-3-nano]",)):
+        part = locked.runpytest(*chosen)
+        assert part.ret == 0
+        assert f"of {money(2 * cost)}: only a part of its cases ran." in text_of(part)
 
 
 def test_what_time_and_prices_do_only_warns(locked: pytest.Pytester, report: Report) -> None:

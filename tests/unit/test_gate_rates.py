@@ -8,7 +8,14 @@ import pytest
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import GateReason, PromptSummary
-from pytest_tiers.gate_rates import RateTest, conclude, detectable_drop, floor_of, rate_tests
+from pytest_tiers.gate_rates import (
+    RateTest,
+    conclude,
+    detectable_drop,
+    floor_of,
+    of_part,
+    rate_tests,
+)
 from pytest_tiers.records import LockEntry, Trial
 from tests.unit.summaries import comparison, prompt
 from tests.unit.test_lock_file import ENTRY
@@ -46,6 +53,13 @@ def test_many_are() -> None:
     assert kinds(outcome.proven) == ["below"]
     assert outcome.not_proven == ()
     assert outcome.proven[0].nodeid == "t::20"
+
+
+def test_chosen_cases_prove_nothing_of_the_others() -> None:
+    outcome = conclude([of_part(of_floor(0, 40))], 1, ALPHA)
+    assert outcome.proven == ()
+    assert [(reason.kind, reason.only) for reason in outcome.not_proven] == [("below", "part")]
+    assert outcome.power == (("p", None),)
 
 
 def test_a_rate_above_the_floor_is_nothing() -> None:
