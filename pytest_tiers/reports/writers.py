@@ -41,8 +41,6 @@ def _json(summary: RunSummary) -> Iterator[str]:
 
     return parts(summary)
 
-    return parts(summary)
-
 
 def _html(summary: RunSummary) -> Iterator[str]:
     from pytest_tiers.reports.html import parts
