@@ -9,6 +9,7 @@ from decimal import Decimal
 from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.mixes import mix_steps
 from pytest_tiers.reports.numbers import MANY, money, percent
+from pytest_tiers.reports.sites import site_steps
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.words import how_many_more, short_names
@@ -85,6 +86,7 @@ def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:
         *_mend_blind(summary),
         *downgrades,
         *mix_steps(summary),
+        *site_steps(summary),
         *_run_again(options),
         *_add_prices(options),
     ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple
 
-from pytest_tiers.findings import RunSummary
+from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.cascades import cascade_lines
 from pytest_tiers.reports.changes import change_sentences
 from pytest_tiers.reports.coverage import coverage_sentences
@@ -20,8 +21,11 @@ from pytest_tiers.reports.locks import (
     ruled_out_sentences,
 )
 from pytest_tiers.reports.mixes import mix_sentences
+from pytest_tiers.reports.site_costs import SITE_HEADINGS, of_several_sites, of_tier, site_rows
+from pytest_tiers.reports.sites import judged, site_sentences, told_by_site
 from pytest_tiers.reports.table import Row, headings, in_order_of_telling, prompt_rows
 from pytest_tiers.reports.terminal import one_line_summary
+from pytest_tiers.reports.text import one_line
 from pytest_tiers.reports.totals import cost_sentences, money_sentences, trouble_sentences
 from pytest_tiers.reports.words import reasons
 
@@ -47,12 +51,14 @@ def parts(summary: RunSummary) -> Iterator[str]:
     to_look_at = (warning_sentences, trouble_sentences, retiring_sentences)
     yield from bullets("To look at", (text for find in to_look_at for text in find(summary)))
     yield from _table(summary)
+    yield from _by_site(summary)
     yield from bullets("Mixes of tiers", mix_sentences(summary))
     yield from bullets("What to change in the application", change_sentences(summary))
     if summary.settings.comparison and summary.settings.ladder.candidates:
         covered = coverage_sentences(summary, everything=True)
         costs = (*cost_sentences(summary), *covered, *money_sentences(summary))
-        why = (*reasons(summary), *ruled_out_sentences(summary))
+        why = (*reasons(judged(summary)), *ruled_out_sentences(summary))
+        yield from _site_costs(summary)
         yield from _folded("A cheap tier first", (text for _, text in cascade_lines(summary)))
         yield from _folded("Why, and what it costs", (*why, *filter(None, _ends(summary)), *costs))
 
@@ -99,18 +105,66 @@ def _lines(lines: list[str]) -> Iterator[str]:
 
 
 def _table(summary: RunSummary) -> Iterator[str]:
-    found = [row for prompt in in_order_of_telling(summary) for row in prompt_rows(prompt)]
+    locked = {prompt: entry.tier for prompt, entry in summary.locked.items()}
+
+    def mark(prompt: PromptSummary, row: Row) -> str:
+        return "yes" if locked.get(prompt.id) == row.tier else ""
+
+    head = headings(summary.settings.ladder.flagship)
+    yield from _verdicts(summary, head, _MOST_ROWS, ("locked", mark))
+
+
+def _by_site(summary: RunSummary) -> Iterator[str]:
+    """The verdicts by call site, where they were asked for or say more."""
+    by_site, found = summary.by_site, told_by_site(summary)
+    if by_site is None or found is None:
+        return
+
+    def prompts(site: PromptSummary, _: Row) -> str:
+        return f"{len(by_site.prompts[site.id]):,}"
+
+    yield "**By call site**\n\n"
+    head = headings(summary.settings.ladder.flagship, by="site")
+    yield from _verdicts(found, head, _MOST_LINES, ("prompts", prompts))
+    if sentences := list(site_sentences(summary)):
+        yield from _lines(sentences)
+        yield "\n"
+
+
+def _verdicts(
+    summary: RunSummary, head: Row, most: int, last: tuple[str, Callable[[PromptSummary, Row], str]]
+) -> Iterator[str]:
+    """The table of verdicts, with one more column at its end."""
+    prompts = in_order_of_telling(summary)
+    found = [(prompt, row) for prompt in prompts for row in prompt_rows(prompt)]
     if not found:
         return
-    locked = {prompt: entry.tier for prompt, entry in summary.locked.items()}
-    yield table_row([*_cells(headings(summary.settings.ladder.flagship)), "locked"])
+    name, cell = last
+    yield table_row([*_cells(head), name])
     yield table_row(["---", "--:", "---", "---", "---", "---", "---", "--:", "---"])
-    for row in found[:_MOST_ROWS]:
-        mark = "yes" if locked.get(row.prompt) == row.tier else ""
-        yield table_row([*map(escaped, _cells(row)), mark])
+    for prompt, row in found[:most]:
+        yield table_row([*map(escaped, _cells(row)), cell(prompt, row)])
     yield "\n"
-    if len(found) > _MOST_ROWS:
-        yield f"and {len(found) - _MOST_ROWS:,} more rows in the JSON or HTML report\n\n"
+    if len(found) > most:
+        yield f"and {len(found) - most:,} more rows in the JSON or HTML report\n\n"
+
+
+def _site_costs(summary: RunSummary) -> Iterator[str]:
+    """What each call site takes, where prompts have several."""
+    prompts = of_several_sites(summary)
+    if not prompts:
+        return
+    found = [(prompt.id, row) for prompt in prompts for row in site_rows(prompt)]
+    where = set(map(of_tier, prompts))
+    title = f"Calls by call site{where.pop() if len(where) == 1 else ''}"
+    yield f"<details><summary>{escaped(title)}</summary>\n\n"
+    yield table_row(["prompt", *astuple(SITE_HEADINGS)])
+    yield table_row(["---", "---", "--:", "--:", "--:", "--:", "--:"])
+    for prompt, row in found[:_MOST_LINES]:
+        yield table_row(map(escaped, (one_line(prompt), *astuple(row))))
+    if len(found) > _MOST_LINES:
+        yield f"\nand {len(found) - _MOST_LINES:,} more rows in the JSON or HTML report\n"
+    yield "\n</details>\n"
 
 
 def _cells(row: Row) -> list[str]:

@@ -38,10 +38,15 @@ class Row:
     drop: str
 
 
+def unit(by: By) -> str:
+    """What a verdict is about: "prompt" or "call site"."""
+    return "prompt" if by == "prompt" else "call site"
+
+
 def headings(flagship: str, *, scored: bool = False, by: By = "prompt") -> Row:
     """What stands above each column; ``scored``: a prompt of the run has scores."""
     return Row(
-        prompt="prompt" if by == "prompt" else "call site",
+        prompt=unit(by),
         cases="cases",
         tier="tier",
         passed="passed (score)" if scored else "passed",

@@ -10,6 +10,7 @@ from pytest_tiers.findings import RunSummary
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.cascades import cascade_lines
 from pytest_tiers.reports.changes import change_sentences, diff_sentence
+from pytest_tiers.reports.columns import columns
 from pytest_tiers.reports.control import unchecked_sentences
 from pytest_tiers.reports.coverage import coverage_sentences
 from pytest_tiers.reports.differences import difference_lines, differing
@@ -23,7 +24,8 @@ from pytest_tiers.reports.mixes import mix_lines
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
-from pytest_tiers.reports.sites import site_sentences
+from pytest_tiers.reports.site_costs import site_tables
+from pytest_tiers.reports.sites import judged, site_sentences
 from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import (
     STATES,
@@ -34,6 +36,7 @@ from pytest_tiers.reports.table import (
     prompt_rows,
     state,
     told,
+    unit,
 )
 from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
 from pytest_tiers.reports.totals import (
@@ -90,20 +93,20 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
     elif not summary.trials:
         blocks = [[("no tiered test ran: nothing to compare", {})]]
     else:
-        judged = _judged(summary)
-        by_site = site_sentences(summary) if judged is summary else ()
+        found = judged(summary)
         blocks = [
-            _table(judged, width, everything=verbosity > 0),
-            _bullets(_findings(judged), width),
-            _bullets(by_site, width),
+            _table(found, width, everything=verbosity > 0),
+            _bullets(_findings(found), width),
+            _bullets(site_sentences(summary), width),
+            *_site_costs(summary, width, everything=verbosity > 0),
             _mixes(summary, width),
             _bullets(ruled_out_sentences(summary), width),
-            _differences(judged, width) if verbosity > 0 else [],
+            _differences(found, width) if verbosity > 0 else [],
             _totals(summary, width, everything=verbosity > 0),
             _bullets((*left_out_sentences(summary), *spared_sentences(summary)), width),
             _bullets(trouble_sentences(summary), width, _RED),
             _cascades(summary, width, everything=verbosity > 0),
-            _steps(judged, width),
+            _steps(found, width),
             _changes(summary, width, everything=verbosity > 0),
             _lock(summary, width),
             _gate(summary, width),
@@ -114,13 +117,6 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
         listed = (stale_lines(summary, width=width), unused_lines(summary.unused, width=width))
         blocks += [[(line, {}) for line in lines] for lines in listed]
     yield from _apart(blocks)
-
-
-def _judged(summary: RunSummary) -> RunSummary:
-    """The run as it was asked to be judged: by prompt or by call site."""
-    if summary.settings.by == "site" and summary.by_site is not None:
-        return summary.by_site.summary
-    return summary
 
 
 def _findings(summary: RunSummary) -> Iterator[str]:
@@ -235,7 +231,7 @@ def _table(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Lin
         yield line, _MARKUP.get(row.verdict, {})
     left = Counter(map(state, prompts[len(shown) :]))
     if left:
-        what = "prompt" if summary.settings.by == "prompt" else "call site"
+        what = unit(summary.settings.by)
         states = ", ".join(f"{left[each]:,} {each}" for each in STATES if left[each])
         text = f"… and {count(left.total(), f'more {what}')}: {states} (-v lists all)"
         yield from _prose(text, width)
@@ -244,22 +240,22 @@ def _table(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Lin
 def fitted_table(found: Sequence[Row], head: Row, width: int) -> list[str]:
     """The table with as many columns and as much of the ids as fit into ``width``."""
     ids = [row.prompt for row in found]
-    lines = _rendered(found, ids, _wide_columns, head)
+    lines = _rendered(found, ids, _wide_cells, head)
     if _widest(lines) <= width:
         return lines
     head = replace(head, flagship_passed=cut(head.flagship_passed, _LONGEST_TIER))
-    lines = _rendered(found, ids, _columns, head)
+    lines = _rendered(found, ids, _narrow_cells, head)
     if _widest(lines) <= width:
         return lines
     room = _widest(ids) - (_widest(lines) - width)
-    return _rendered(found, shorten_ids(ids, max(room, _SHORTEST_ID)), _columns, head)
+    return _rendered(found, shorten_ids(ids, max(room, _SHORTEST_ID)), _narrow_cells, head)
 
 
 def _widest(lines: Iterable[str]) -> int:
     return max(map(display_width, lines))
 
 
-def _columns(row: Row) -> list[str]:
+def _narrow_cells(row: Row) -> list[str]:
     return [
         row.cases,
         cut(row.tier, _LONGEST_TIER),
@@ -270,7 +266,7 @@ def _columns(row: Row) -> list[str]:
     ]
 
 
-def _wide_columns(row: Row) -> list[str]:
+def _wide_cells(row: Row) -> list[str]:
     return [
         row.cases,
         row.tier,
@@ -287,22 +283,14 @@ def _wide_columns(row: Row) -> list[str]:
 def _rendered(
     found: Sequence[Row],
     labels: Sequence[str],
-    columns: Callable[[Row], list[str]],
+    cells: Callable[[Row], list[str]],
     head: Row,
 ) -> list[str]:
     """The table's lines, headings first; what a prompt's rows share stands in its first only."""
-    from tabulate import tabulate
-
     shown = [(head.prompt, head), *_without_repeats(found, labels)]
-    # tabulate counts characters unless wcwidth is installed. So it lays out a stand-in for the
-    # only column that may hold wide characters, and the label takes its place afterwards.
-    cells = [["x" * display_width(label), *columns(row)] for label, row in shown]
-    aligned = ["right" if name in ("cases", "saving") else "left" for name in cells[0]]
-    table = tabulate(cells, tablefmt="plain", disable_numparse=True, colalign=aligned)
-    return [
-        label + line[display_width(label) :]
-        for (label, _), line in zip(shown, table.split("\n"), strict=True)
-    ]
+    lines = [(label, cells(row)) for label, row in shown]
+    names = ["", *lines[0][1]]
+    return columns(lines, [names.index(name) for name in (head.cases, head.saving)])
 
 
 def _without_repeats(found: Sequence[Row], labels: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -366,6 +354,13 @@ def _changes(summary: RunSummary, width: int, *, everything: bool) -> Iterator[L
     if left := len(sentences) - len(shown):
         yield from _prose(f"… and {left:,} more (-v lists all)", width)
     yield from _prose(diff_sentence(summary), width)
+
+
+def _site_costs(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Iterable[Line]]:
+    """What the steps of prompts take, for who asks about steps or for everything."""
+    if everything or summary.settings.mix or summary.settings.by == "site":
+        for title, lines in site_tables(summary, width, everything=everything):
+            yield [(title, _BOLD), *((line, {}) for line in lines)]
 
 
 def _mixes(summary: RunSummary, width: int) -> Iterator[Line]:

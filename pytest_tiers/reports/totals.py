@@ -35,6 +35,8 @@ def cost_sentences(summary: RunSummary) -> Iterator[str]:
             )
         elif safe_mixes(summary):
             yield f"{today}; no prompt is proven safe to move as a whole yet, only in steps."
+        elif summary.by_site is not None and summary.by_site.summary.savings.share:
+            yield f"{today}; no prompt is proven safe to move by itself yet, only by call site."
         else:
             yield f"{today}; no downgrade is proven safe yet."
         if savings.unpriced_prompts:

@@ -16,7 +16,7 @@ from pytest_tiers.reports.numbers import (
     points_at_most,
     span,
 )
-from pytest_tiers.reports.table import by_id
+from pytest_tiers.reports.table import by_id, unit
 from pytest_tiers.reports.text import listed, one_line, shorten_ids
 from pytest_tiers.verdicts import Comparison
 
@@ -35,12 +35,14 @@ class _Reason:
     """Why one candidate of one prompt got its verdict.
 
     ``kind`` groups reasons that differ in numbers alone; ``rank`` is the candidate's place on
-    the ladder, ``prompt`` the prompt's short name.
+    the ladder, ``prompt`` the prompt's short name. ``noun`` says what it is: a prompt or a call
+    site.
     """
 
     kind: str
     rank: int
     prompt: str
+    noun: str
     text: str
     comparison: Comparison
 
@@ -69,12 +71,13 @@ def reasons(summary: RunSummary) -> list[str]:
     ranks = {entry.name: rank for rank, entry in enumerate(summary.ladder)}
     by_kind: dict[str, list[_Reason]] = {kind: [] for kind in _KINDS}
     gone = {each.tier for each in summary.gone}
+    noun = unit(summary.settings.by)
     for prompt in by_id(summary):
         for tier, comparison in prompt.comparisons.items():
             if comparison.verdict == "no-data" and gone & {tier, comparison.flagship}:
                 continue  # told once, for all prompts
             kind, text = _kind_and_text(context, prompt, comparison)
-            reason = _Reason(kind, ranks[tier], names[prompt.id], text, comparison)
+            reason = _Reason(kind, ranks[tier], names[prompt.id], noun, text, comparison)
             by_kind[kind].append(reason)
     sentences = [text for kind, found in by_kind.items() for text in _KINDS[kind](found)]
     return sentences + list(_notices(summary, names))
@@ -357,7 +360,7 @@ def _together(merge: Callable[[Sequence[Comparison]], str]) -> _Sentences:
                 continue
             prompts = listed([reason.prompt for reason in alike])
             text = merge([reason.comparison for reason in alike])
-            many.append(f"{tier} for {count(len(alike), 'prompt')} ({prompts}): {text}")
+            many.append(f"{tier} for {count(len(alike), alike[0].noun)} ({prompts}): {text}")
         yield from _one_by_one([reason for reason in found if reason.tier in few])
         yield from many
 
@@ -432,7 +435,7 @@ def _one_case(found: Sequence[_Reason]) -> Iterator[str]:
     least = min((cases for cases in more if cases is not None), default=None)
     needs = f"a proof takes {_more(least)} at the least, so begin" if least else "add cases"
     yield (
-        f"{'1 prompt has' if len(prompts) == 1 else f'{len(prompts):,} prompts have'} one case "
+        f"{count(len(prompts), found[0].noun)} {'has' if len(prompts) == 1 else 'have'} one case "
         f"({listed(prompts)}): {ONE_CASE}; {needs} where the saving is worth it"
     )
 

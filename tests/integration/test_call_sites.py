@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_tiers.cli import main
 from tests.openai_server import OpenAIServer, Reply
 
 Report = Callable[[], dict[str, Any]]
@@ -83,7 +84,19 @@ def test_every_step_is_found(
 ) -> None:
     project.makepyfile(**STEPS)
     run = ["--tiers=nano,full", "--tiers-report=out.json"]
-    project.runpytest(*run).assert_outcomes(passed=6)
+    result = project.runpytest(*run, "--tiers-report=out.md", "-v")
+    result.assert_outcomes(passed=6)
+    result.stdout.re_match_lines(
+        [
+            "Call sites of test_run on full",
+            "call site +calls +cost +tokens +p50 +p95",
+            r"agent.py:9 run +2 +\d+% +4 in, 2 out +\d+.\d+ s +\d+.\d+ s",
+            r"writer +2 +\d+% +10 in, 2 out +\d+.\d+ s +\d+.\d+ s",
+        ]
+    )
+    shown = (project.path / "out.md").read_text()
+    assert "<summary>Calls by call site on full</summary>" in shown
+    assert "| test&#95;agent.py::test&#95;run | agent.py:9 run | 2 |" in shown
     found = report()
     steps = sites(found)
     assert {site: each["calls"] for site, each in steps.items()} == {
@@ -156,6 +169,7 @@ def test_small_tests_get_a_verdict_together(
             "- app.py:7 ask (36 prompts, 36 cases) on nano: its tests together make it safe:",
             "  at most 10 points less often than full, on inputs like these (95% confidence);",
             "  saves 92% there",
+            "1. By call site these can move: app.py:7 ask to nano. --tiers-by=site says what",
         ]
     )
     assert {each["comparisons"]["nano"]["verdict"] for each in report()["prompts"]} == {
@@ -165,8 +179,30 @@ def test_small_tests_get_a_verdict_together(
     assert site["comparisons"]["nano"]["verdict"] == "safe"
     assert (site["id"], site["cases"], len(site["prompts"])) == ("app.py:7 ask", 36, 36)
     assert (site["recommended"], site["called_with"]) == ("nano", [])
+    # The other reports tell it too, and so do merged ones.
+    assert (
+        main(
+            [
+                *[
+                    "merge",
+                    "out.json",
+                    "-o",
+                    "again.json",
+                    "--report",
+                    "out.md",
+                    "--report",
+                    "out.html",
+                ]
+            ]
+        )
+        == 0
+    )
+    row = "| app.py:7 ask | 36 | nano | 36/36 | 36/36 | safe | 9 points | 92% | 36 |"
+    assert row in (project.path / "out.md").read_text()
+    page = (project.path / "out.html").read_text()
+    assert "app.py:7 ask <small>36 prompts, 36 cases</small>" in page
     server.stop()
-    result = project.runpytest(*run, "--tiers-by=site")
+    result = project.runpytest(*run, "--tiers-by=site", "--tiers-report=out.md")
     result.stdout.re_match_lines(
         [
             r"call site +cases +tier +passed +on full +verdict +saving",
@@ -174,6 +210,7 @@ def test_small_tests_get_a_verdict_together(
             r"1. Downgrade now: app.py:7 ask -> nano .*",
         ]
     )
+    assert row in (project.path / "out.md").read_text()
     assert report()["settings"]["by"] == "site"
     assert len(report()["prompts"]) == 36
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from pytest_tiers.findings import PromptSummary, SiteStats
 from pytest_tiers.reports.html.svg import Drawing
-from pytest_tiers.reports.numbers import percent, seconds
+from pytest_tiers.reports.site_costs import SiteRow, site_rows
 from pytest_tiers.reports.text import cut, one_line
 
 #: A box and the way to the next, in pixels; the bar of cost stands at its foot.
@@ -23,33 +23,22 @@ _LONGEST = 17
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call site of a prompt; ``tier`` is the one that it should run on."""
+    """One call site of a prompt by its short ``name``; ``tier`` is the one it should run on."""
 
-    site: str
+    row: SiteRow
     name: str
     tier: str
-    calls: str
-    cost_share: str
-    tokens: str
-    p50: str
-    p95: str
 
 
 def steps(prompt: PromptSummary) -> Iterator[Step]:
     """The sites of a prompt in the order of a trial, each on the tier that is recommended."""
     mix = prompt.mix.recommended if prompt.mix is not None else None
     whole = prompt.recommended or prompt.flagship or ""
-    for site in prompt.sites:
-        label = one_line(site.site)
+    for site, row in zip(prompt.sites, site_rows(prompt), strict=True):
         yield Step(
-            site=label,
-            name=label if site.key.startswith("site:") else label.rpartition(" ")[2],
+            row=row,
+            name=row.site if site.key.startswith("site:") else row.site.rpartition(" ")[2],
             tier=whole if mix is None else mix.tiers.get(site.key, whole),
-            calls=f"{site.calls:,}",
-            cost_share=percent(site.cost_share),
-            tokens=f"{site.tokens.input:,} in, {site.tokens.output:,} out",
-            p50=seconds(site.seconds_p50),
-            p95=seconds(site.seconds_p95),
         )
 
 
@@ -61,7 +50,9 @@ def flow(prompt: PromptSummary, found: Iterable[Step]) -> Markup | None:
     shown = boxes[:_MOST_BOXES]
     columns = min(len(shown), _IN_ROW)
     rows = -(-len(shown) // _IN_ROW)
-    words = "; ".join(f"{step.name} on {step.tier}, {step.cost_share} of cost" for step, _ in boxes)
+    words = "; ".join(
+        f"{step.name} on {step.tier}, {step.row.cost_share} of cost" for step, _ in boxes
+    )
     drawing = Drawing(
         columns * _WIDTH + (columns - 1) * _GAP,
         rows * _ROW - _GAP,
@@ -89,7 +80,7 @@ def _box(drawing: Drawing, number: int, step: Step, site: SiteStats, *, is_today
     drawing.text("text", cut(step.name, _LONGEST), class_="middle", x=middle, y=y + 18)
     tier = cut(step.tier, _LONGEST)
     drawing.text("text", tier, class_=f"label {kind} middle", x=middle, y=y + 35)
-    cost = f"{step.cost_share} of cost"
+    cost = f"{step.row.cost_share} of cost"
     drawing.text("text", cost, class_="axis middle", x=middle, y=y + 51)
     foot = y + _HEIGHT - _BAR
     drawing.add("rect", class_="track", x=x, y=foot, width=_WIDTH, height=_BAR)

@@ -35,6 +35,7 @@ from pytest_tiers.reports.html.view import (
     Number,
     Page,
     Prompt,
+    Site,
     Statement,
     Tier,
 )
@@ -50,9 +51,16 @@ from pytest_tiers.reports.numbers import (
     seconds,
 )
 from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
-from pytest_tiers.reports.sites import site_sentences
+from pytest_tiers.reports.sites import site_sentences, told_by_site
 from pytest_tiers.reports.suite import suite_sentences
-from pytest_tiers.reports.table import by_id, has_scores, headings, prompt_rows, state
+from pytest_tiers.reports.table import (
+    by_id,
+    has_scores,
+    headings,
+    in_order_of_telling,
+    prompt_rows,
+    state,
+)
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.totals import (
     cost_sentences,
@@ -76,6 +84,8 @@ _TITLES: Mapping[str, str] = {
 
 #: So many downgrades stand on top; the table has them all.
 _MOST_MOVES = 5
+#: So many call sites are told at most.
+_MOST_SITES = 100
 
 
 def build_page(summary: RunSummary) -> Page:
@@ -98,6 +108,8 @@ def build_page(summary: RunSummary) -> Page:
         steps=tuple(steps),
         groups=groups,
         suite=tuple(suite_sentences(summary)),
+        sites=tuple(_sites(summary)),
+        site_notes=tuple(site_sentences(summary)),
         latencies=tuple(_latencies(summary, longest)),
         longest=seconds(longest),
         changes=tuple(change_sentences(summary)),
@@ -221,7 +233,7 @@ class _PromptBuilder:
             name_parts=tuple(re.findall(r"[^_]*_|[^_]+", name)),
             file=one_line(prompt.id.removesuffix(f"::{name}")) if name != prompt.id else "",
             cases=count(prompt.cases, "case"),
-            candidates=tuple(self._candidates(prompt)),
+            candidates=tuple(_candidates(prompt, self._why)),
             tiers=tuple(_tier(name, prompt) for name in prompt.tiers),
             flow=flow(prompt, its_steps),
             steps=its_steps,
@@ -235,22 +247,37 @@ class _PromptBuilder:
             left_out=_left_out(cases.left_out),
         )
 
-    def _candidates(self, prompt: PromptSummary) -> Iterator[Candidate]:
-        for row in prompt_rows(prompt):
-            comparison = prompt.comparisons[row.tier]
-            yield Candidate(
-                tier=row.tier,
-                verdict=row.verdict,
-                is_recommended=row.tier == prompt.recommended,
-                bar=evidence_bar(comparison),
-                drop=Number(row.drop, _exact(comparison.largest_drop)),
-                saving=Number(row.saving, _exact(prompt.savings.get(row.tier))),
-                passed=row.passed,
-                flagship_passed=row.flagship_passed,
-                cost=_cost(row.cost, prompt.tiers.get(row.tier)),
-                flagship_cost=_cost(row.flagship_cost, prompt.tiers.get(comparison.flagship)),
-                why=self._why[prompt.id, row.tier],
-            )
+
+def _sites(summary: RunSummary) -> Iterator[Site]:
+    """The call sites, where their verdicts are told, the decided ones first."""
+    by_site, found = summary.by_site, told_by_site(summary)
+    if by_site is None or found is None:
+        return
+    for site in in_order_of_telling(found)[:_MOST_SITES]:
+        yield Site(
+            name=one_line(site.id),
+            cases=f"{count(len(by_site.prompts[site.id]), 'prompt')}, {count(site.cases, 'case')}",
+            candidates=tuple(_candidates(site, {})),
+        )
+
+
+def _candidates(prompt: PromptSummary, why: Mapping[tuple[str, str], str]) -> Iterator[Candidate]:
+    """The comparisons of a prompt or a call site; ``why`` by its id and the candidate, if told."""
+    for row in prompt_rows(prompt):
+        comparison = prompt.comparisons[row.tier]
+        yield Candidate(
+            tier=row.tier,
+            verdict=row.verdict,
+            is_recommended=row.tier == prompt.recommended,
+            bar=evidence_bar(comparison),
+            drop=Number(row.drop, _exact(comparison.largest_drop)),
+            saving=Number(row.saving, _exact(prompt.savings.get(row.tier))),
+            passed=row.passed,
+            flagship_passed=row.flagship_passed,
+            cost=_cost(row.cost, prompt.tiers.get(row.tier)),
+            flagship_cost=_cost(row.flagship_cost, prompt.tiers.get(comparison.flagship)),
+            why=why.get((prompt.id, row.tier), ""),
+        )
 
 
 def _left_out(cases: int) -> str:
@@ -338,7 +365,6 @@ def _notes(summary: RunSummary) -> Iterator[str]:
         yield agreed
     yield from unchecked_sentences(summary)
     yield from flakiness_sentences(summary)
-    yield from site_sentences(summary)
     yield from judge_sentences(summary)
     if summary.settings.comparison:
         yield from coverage_sentences(summary, everything=True)

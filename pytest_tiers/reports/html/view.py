@@ -60,6 +60,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """One call site in the table of call sites, as a prompt in that of prompts."""
+
+    name: str
+    cases: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """One tier of a prompt: how it did, and what it takes.
 
@@ -131,7 +140,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that the page shows; ``longest`` is where the scale of the latencies ends."""
+    """All that the page shows; ``longest`` is where the scale of the latencies ends.
+
+    ``sites`` are judged where that says more than the prompts; ``site_notes`` stand beside.
+    """
 
     created: str
     headings: Row
@@ -141,6 +153,8 @@ class Page:
     steps: tuple[str, ...]
     groups: tuple[Group, ...]
     suite: tuple[str, ...]
+    sites: tuple[Site, ...]
+    site_notes: tuple[str, ...]
     latencies: tuple[Latency, ...]
     longest: str
     changes: tuple[str, ...]
