@@ -11,7 +11,7 @@ from typing import Literal
 from pytest_tiers.drift import Drift
 from pytest_tiers.extent import Extent
 from pytest_tiers.mixes import End, Mix, MixSearch, Stopped
-from pytest_tiers.records import CallSite, LockEntry, Night, NotRun, Tokens, Trial
+from pytest_tiers.records import CallSite, LockEntry, Night, NotRun, Part, Tokens, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Comparison
 
@@ -484,7 +484,8 @@ class GateReason:
     cost, ``usd_before`` the most they may cost or did cost when the
     tier was locked. ``nodeid`` is a test to look at. Fresh answers of so many ``nights``, the last
     of them this run's, have shown it. ``only`` is why it warns, and would fail a run otherwise:
-    ``prices`` alone changed, or the run was of a ``part`` of the prompt's cases.
+    ``prices`` alone changed, or the run was of a ``part`` of the prompt's cases. ``changed`` are
+    the parts in which the prompt asks something else than when it was recorded or locked.
     """
 
     kind: GateKind
@@ -501,6 +502,7 @@ class GateReason:
     nodeid: str | None = None
     nights: int = 1
     only: Literal["prices", "part"] | None = None
+    changed: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

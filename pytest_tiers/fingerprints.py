@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from pytest_tiers.records import Fingerprint, RequestParts
+from pytest_tiers.records import PARTS, Fingerprint, Part, RequestParts
 
 #: Keys of a request's body that say what is asked, not how.
 _TEXT = frozenset({"messages", "input", "prompt", "instructions"})
@@ -67,6 +67,18 @@ def request_parts(
         _hash(_distinct(schemas)) if any(schemas) else None,
         _hash([_distinct(others), tier]),
     )
+
+
+def parts_that_differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Part, ...]:
+    """In which parts the bodies of two requests differ."""
+    keys = {key for key in (*one, *other) if one.get(key) != other.get(key)}
+    found = {
+        "model": "model" in keys,
+        "prompt": bool(keys & _TEXT),
+        "schema": bool(keys & _SCHEMA),
+        "parameters": bool(keys - _TEXT - _SCHEMA - {"model"}),
+    }
+    return tuple(part for part in PARTS if found[part])
 
 
 def common_parts(trials: Iterable[RequestParts | None]) -> list[RequestParts]:

@@ -18,7 +18,7 @@ from pytest_tiers.gate_rates import RateTest, conclude, of_part, rate_tests
 from pytest_tiers.mixes import place
 from pytest_tiers.model_names import is_another
 from pytest_tiers.nights import fresh, night_of, of_entry
-from pytest_tiers.records import Call, LockEntry, Night, Trial
+from pytest_tiers.records import PARTS, Call, LockEntry, Night, Trial
 from pytest_tiers.run_costs import RunTokens, run_tokens
 from pytest_tiers.statistics import Tally
 from pytest_tiers.verdicts import gather
@@ -135,7 +135,15 @@ def _broken(
     if missed:
         yield GateReason("missed", prompt.id, tier, cases=_cases(missed), nodeid=missed[0].nodeid)
     if stale:
-        yield GateReason("stale", prompt.id, tier, cases=_cases(stale), nodeid=stale[0].nodeid)
+        parts = {part for trial in stale for part in trial.changed}
+        yield GateReason(
+            "stale",
+            prompt.id,
+            tier,
+            cases=_cases(stale),
+            nodeid=stale[0].nodeid,
+            changed=tuple(part for part in PARTS if part in parts),
+        )
 
 
 def _was_no_pass(entry: LockEntry, trial: Trial) -> bool:
@@ -262,8 +270,9 @@ def _changed(
         yield GateReason("new-model", prompt.id, entry.tier, entry.model)
     is_stale = any(trial.stale for trial in trials)
     asks = fingerprint(trial.request_parts for trial in trials)
-    if entry.holds_for.differs(asks) and not is_stale:
-        yield GateReason("changed", prompt.id, entry.tier, date=entry.date)
+    changes = entry.holds_for.changes(asks)
+    if changes and not is_stale:
+        yield GateReason("changed", prompt.id, entry.tier, date=entry.date, changed=changes)
     age = date.fromisoformat(summary.created[:10]) - date.fromisoformat(entry.date)
     if summary.settings.max_age is not None and age.days > summary.settings.max_age:
         yield GateReason("old", prompt.id, entry.tier, date=entry.date)

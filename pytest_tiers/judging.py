@@ -15,7 +15,7 @@ from pytest_tiers.fingerprints import request_parts
 from pytest_tiers.outcomes import TestEnd, WireEvidence, judge
 from pytest_tiers.override.active import ActiveTrial
 from pytest_tiers.override.router import TrialRouter, shared_fixture_reason
-from pytest_tiers.records import RequestParts, Trial
+from pytest_tiers.records import PARTS, RequestParts, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import NO_CALL
 from pytest_tiers.tapes import Tapes
@@ -73,6 +73,7 @@ class Judging:
             compare_options=dict(active.how.options) if active.how.travels else None,
             settled=settled.agreements,
             stale=active.stale,
+            changed=tuple(part for part in PARTS if part in active.changed),
             budget=active.out_of_budget,
             model_gone=active.model_gone,
             expects_call=planned.uses_tier_fixture,

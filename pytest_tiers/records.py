@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Outcome = Literal["passed", "missed", "unsupported", "error", "no-call"]
 
@@ -189,6 +189,13 @@ class RequestParts:
     parameters: str
 
 
+#: A part of what a prompt asks, in which it may have changed.
+Part = Literal["prompt", "schema", "model", "parameters"]
+
+#: All of them, in the order in which they are named.
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What all cases of a prompt ask alike, as hashes; None where that is unknown or nothing."""
@@ -197,14 +204,21 @@ class Fingerprint:
     schema: str | None = None
     parameters: str | None = None
 
+    def changes(self, other: Fingerprint) -> tuple[Part, ...]:
+        """The parts in which the prompt has changed, as far as both sides are known."""
+        # Where the parameters are known, no schema means that free text is asked for.
+        is_known = self.parameters is not None and other.parameters is not None
+        found = {
+            "prompt": self.request and other.request and self.request != other.request,
+            "schema": self.schema != other.schema
+            and (is_known or (self.schema is not None and other.schema is not None)),
+            "parameters": is_known and self.parameters != other.parameters,
+        }
+        return tuple(part for part in PARTS if found.get(part))
+
     def differs(self, other: Fingerprint) -> bool:
         """Whether the prompt has changed, as far as both sides are known."""
-        pairs = (
-            (self.request, other.request),
-            (self.schema, other.schema),
-            (self.parameters, other.parameters),
-        )
-        return any(one and now and one != now for one, now in pairs)
+        return bool(self.changes(other))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +308,8 @@ class Trial:
     and ``output_difference`` what differs, as text.
     ``controls`` says of each control trial, which got another case's answers, whether it came off
     as well: a test that can fail would not.
-    ``stale`` means that a recording of this trial exists but lacks one of its requests.
+    ``stale`` means that a recording of this trial exists but lacks one of its requests, which
+    differs from the most similar one there in the parts that ``changed`` (none: it is not known).
     ``budget`` means that the cost or call limit kept it from running, ``model_gone`` that its
     tier's model does not exist (any more). ``expects_call`` is True
     for tests that use the ``tier`` fixture. ``recording`` names its cassette and the case in it;
@@ -325,6 +340,7 @@ class Trial:
     agreement: float | None = None
     output_difference: str | None = None
     stale: bool = False
+    changed: tuple[Part, ...] = ()
     budget: bool = False
     model_gone: bool = False
     expects_call: bool = False
@@ -387,6 +403,7 @@ class Trial:
         plain["settled"] = [_fields(each) for each in self.settled]
         plain["request_parts"] = self.request_parts and _fields(self.request_parts)
         plain["controls"] = list(self.controls)
+        plain["changed"] = list(self.changed)
         plain["earlier"] = self.earlier and self.earlier.to_builtins()
         return plain
 
@@ -395,8 +412,8 @@ class Trial:
         """The trial that `to_builtins` wrote."""
         calls = tuple(map(Call.from_builtins, plain["calls"]))
         settled = tuple(Agreement(**each) for each in plain["settled"])
-        controls = tuple(plain["controls"])
-        fields = {**plain, "calls": calls, "settled": settled, "controls": controls}
+        of_builtins = {name: tuple(plain[name]) for name in ("controls", "changed")}
+        fields = {**plain, "calls": calls, "settled": settled, **of_builtins}
         if (earlier := fields.get("earlier")) is not None:
             fields["earlier"] = Earlier.from_builtins(earlier)
         if (parts := fields.get("request_parts")) is not None:

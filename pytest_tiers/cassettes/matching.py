@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_tiers.cassettes.fields import hide_secret_fields, hide_secret_query
+from pytest_tiers.fingerprints import parts_that_differ
+from pytest_tiers.records import Part
 from pytest_tiers.settings import IgnoreRule
 
 #: Paths of the calls that a tier stands in for, longest first.
@@ -127,16 +129,29 @@ class Matcher:
         text = json.dumps(self.normalised(request), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def explain(self, request: SentRequest, recorded: Iterable[SentRequest]) -> str:
-        """How ``request`` differs from the most similar recorded one, in lines of text."""
-        wanted = self.normalised(request)
-        others = [self.normalised(other) for other in recorded]
-        if not others:
+    def nearest(self, request: SentRequest, recorded: Iterable[SentRequest]) -> SentRequest | None:
+        """The most similar recorded request; None where there is none."""
+        lines = _lines(self.normalised(request))
+        return max(
+            recorded,
+            key=lambda other: _similarity(_lines(self.normalised(other)), lines),
+            default=None,
+        )
+
+    def changed(self, request: SentRequest, nearest: SentRequest | None) -> tuple[Part, ...]:
+        """In which parts a model is asked something else than in the nearest recorded request."""
+        if nearest is None or not (request.asks_model and nearest.asks_model):
+            return ()
+        return parts_that_differ(self.normalised(nearest)["body"], self.normalised(request)["body"])
+
+    def explain(self, request: SentRequest, nearest: SentRequest | None) -> str:
+        """How ``request`` differs from the nearest recorded one, in lines of text."""
+        if nearest is None:
             return "nothing is recorded for this trial."
-        lines = _lines(wanted)
-        near = max(others, key=lambda other: _similarity(_lines(other), lines))
+        wanted, near = self.normalised(request), self.normalised(nearest)
         if near == wanted:
             return "every recorded answer to this request is used already."
+        lines = _lines(wanted)
         changes = _changes(_lines(near), lines)
         shown = "\n".join(changes[:20])
         more = f"\n... {len(changes) - 20} more lines differ" if len(changes) > 20 else ""

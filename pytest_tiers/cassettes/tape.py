@@ -25,6 +25,7 @@ from pytest_tiers.cassettes.renamed import RenamedCases
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteError, CassetteMiss
 from pytest_tiers.modes import RecordMode
+from pytest_tiers.records import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class CallObserver(Protocol):
     def failed(self, reason: str) -> None:
         """The call has no answer."""
 
-    def missed(self, reason: str, *, stale: bool) -> None:
-        """Replay found no answer."""
+    def missed(self, reason: str, *, stale: bool, changed: Sequence[Part] = ()) -> None:
+        """Replay found no answer; of a stale recording, in which parts the request changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +309,11 @@ class Tape:
             # From here on the old answers belong to another conversation.
             self._shelves, self._goes_out = [], True
         if not self._goes_out:
-            message = self._explain(request)
-            observer.missed(message, stale=self.has_recording)
+            recorded = [call.request for shelf in self._shelves for call in shelf.calls]
+            nearest = self._matcher.nearest(request, recorded)
+            message = self._explain(request, nearest)
+            changed = self._matcher.changed(request, nearest) if self.has_recording else ()
+            observer.missed(message, stale=self.has_recording, changed=changed)
             raise CassetteMiss(message)
         try:
             # Before anything is paid for.
@@ -319,20 +323,19 @@ class Tape:
             observer.missed(str(refusal), stale=False)
             raise refusal from error
 
-    def _explain(self, request: SentRequest) -> str:
-        recorded = [call.request for shelf in self._shelves for call in shelf.calls]
+    def _explain(self, request: SentRequest, nearest: SentRequest | None) -> str:
         who = f"{self.label.function}[{self.label.case}] on {self.label.tier}"
         if self.has_recording:
             return (
                 f"the recording of {who} has no answer to a request: "
-                f"{self._matcher.explain(request, recorded)}\n"
+                f"{self._matcher.explain(request, nearest)}\n"
                 f"Record it again with {self._record_again('new_episodes')}"
             )
-        nearest = f"\nElsewhere, {self._matcher.explain(request, recorded)}" if recorded else ""
+        elsewhere = f"\nElsewhere, {self._matcher.explain(request, nearest)}" if nearest else ""
         unread = "".join(f"\nNot looked into: {error}" for error in self._unread)
         return (
             f"no recording of {who} in {self.label.file.path}; record it with "
-            f"{self._record_again('once')}{nearest}{unread}"
+            f"{self._record_again('once')}{elsewhere}{unread}"
         )
 
     def _record_again(self, mode: str) -> str:

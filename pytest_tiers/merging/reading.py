@@ -198,6 +198,7 @@ class _Maker:
             agreement=plain["agreement"],
             output_difference=plain["output_difference"],
             stale=plain["stale"],
+            changed=tuple(plain["changed"]),
             budget=plain["budget"],
             model_gone=plain["model_gone"],
             expects_call=plain["expects_call"],

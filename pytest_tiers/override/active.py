@@ -22,7 +22,7 @@ from pytest_tiers.override.rewrite import as_tier
 from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.override.sites import SiteFinder, evaluation_library
 from pytest_tiers.questions import question
-from pytest_tiers.records import Call, CallSite
+from pytest_tiers.records import Call, CallSite, Part
 from pytest_tiers.tiers import Tier
 
 #: Requests that are looked at to tell whether a prompt has changed.
@@ -83,6 +83,8 @@ class ActiveTrial:
         self.score: float | None = None
         self.check: bool | None = None
         self.stale = False
+        #: The parts in which requests of a stale trial differ from what is recorded.
+        self.changed: set[Part] = set()
         self.out_of_budget = False
         #: Whether the tier's model does not exist (any more).
         self.model_gone = False
@@ -188,11 +190,12 @@ class ActiveTrial:
         """Remember that the test asked for something that cannot be: no word about the model."""
         self.note_miss(reason, stale=False)
 
-    def note_miss(self, reason: str, stale: bool) -> None:
+    def note_miss(self, reason: str, stale: bool, changed: Sequence[Part] = ()) -> None:
         """Remember that replay found no answer."""
         with self._lock:
             self._refused_by_us.append(reason)
             self.stale = self.stale or stale
+            self.changed.update(changed)
 
     def note_refusal(self, reason: str) -> None:
         """The tier refused a request as such."""
@@ -246,9 +249,9 @@ class OtherCall:
         url = self._trial.tape.without_secrets(self._request).url
         self._attempt.failed(f"{url}: {reason}")
 
-    def missed(self, reason: str, *, stale: bool) -> None:
+    def missed(self, reason: str, *, stale: bool, changed: Sequence[Part] = ()) -> None:
         """Replay found no answer."""
-        self._trial.note_miss(reason, stale)
+        self._trial.note_miss(reason, stale, changed)
 
 
 class ModelCall:
@@ -315,6 +318,6 @@ class ModelCall:
         self._trial.calls.append(replace(call, error=reason))
         self._attempt.failed(f"no answer from {call.model}: {reason}")
 
-    def missed(self, reason: str, *, stale: bool) -> None:
+    def missed(self, reason: str, *, stale: bool, changed: Sequence[Part] = ()) -> None:
         """Replay found no answer."""
-        self._trial.note_miss(reason, stale)
+        self._trial.note_miss(reason, stale, changed)

@@ -19,7 +19,7 @@ from pytest_tiers.override.charges import Charge, Till
 from pytest_tiers.override.gates import LONGEST_PAUSE, retry_after
 from pytest_tiers.override.rewrite import as_tier
 from pytest_tiers.override.router import OWNER, Owner
-from pytest_tiers.records import Call
+from pytest_tiers.records import Call, Part
 from pytest_tiers.tiers import Tier
 
 #: How often a call is sent again while its endpoint asks to come later.
@@ -199,7 +199,7 @@ class _AheadCall:
         """Its trial will ask again itself."""
         self.charge.release()
 
-    def missed(self, reason: str, *, stale: bool) -> None:
+    def missed(self, reason: str, *, stale: bool, changed: Sequence[Part] = ()) -> None:
         """Its trial will find no answer either, and say so."""
 
 

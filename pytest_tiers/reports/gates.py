@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_tiers.findings import GateReason, RunSummary
+from pytest_tiers.records import PARTS
 from pytest_tiers.reports.numbers import count, money, percent, points_about, points_at_most
 from pytest_tiers.reports.text import listed, one_line
 
@@ -50,9 +51,11 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
         case "missed":
             return _missed(summary, reason)
         case "stale":
+            was, them = ("was", "it") if len(reason.cases) == 1 else ("were", "them")
             return (
-                f"the requests of {cases} changed since they were recorded. Record them again "
-                "with --tiers-record=new_episodes, or take the change back."
+                f"its {_parts(reason) or 'requests'} changed since {cases} {was} "
+                f"recorded. Record {them} again with --tiers-record=new_episodes, or take the "
+                "change back."
             )
         case "cost":
             return f"1,000 runs cost {cost}, over its max_cost_per_1000 of {before}{_dear(reason)}"
@@ -77,7 +80,7 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
             )
         case "changed":
             return (
-                "its prompt, schema or parameters changed since it was locked, so its evidence is "
+                f"its {_parts(reason)} changed since it was locked, so its evidence is "
                 f"from before the change: {_decide_anew(summary, reason)}."
             )
         case "below" | "dropped":
@@ -106,6 +109,10 @@ def _cause(summary: RunSummary, reason: GateReason) -> str:
                 f"the tier is {one_line(models.get(reason.tier) or '')} now, its evidence is for "
                 f"{one_line(reason.model or '')}: {_decide_anew(summary, reason)}."
             )
+
+
+def _parts(reason: GateReason) -> str:
+    return listed(reason.changed, len(PARTS))
 
 
 def _dear(reason: GateReason) -> str:

@@ -125,6 +125,7 @@ def trial_entry(trial: Trial, tables: Tables) -> dict[str, Any]:
         "must_pass": bool(trial.settings.get("must_pass")),
         "expects_call": trial.expects_call,
         "stale": trial.stale,
+        "changed": list(trial.changed),
         "budget": trial.budget,
         "model_gone": trial.model_gone,
         "controls": list(trial.controls),

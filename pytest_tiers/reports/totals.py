@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from pytest_tiers.findings import RunSummary, Savings
-from pytest_tiers.records import Call, Outcome, Trial
+from pytest_tiers.records import PARTS, Call, Outcome, Trial
 from pytest_tiers.reports.ends import gone_sentences
 from pytest_tiers.reports.numbers import amount, count, money, percent
 from pytest_tiers.reports.text import listed, one_line
@@ -175,9 +175,11 @@ def trouble_sentences(summary: RunSummary) -> Iterator[str]:
             "them as one; --tiers-record=all asks today's version again."
         )
     if summary.stale_trials:
+        changed = {part for trial in summary.trials for part in trial.changed}
+        what = listed((part for part in PARTS if part in changed), len(PARTS))
         yield (
-            f"{count(summary.stale_trials, 'trial')} stale: the prompt, the model or the schema "
-            "changed since the recording; record again with --tiers-record=new_episodes."
+            f"{count(summary.stale_trials, 'trial')} stale: {what or 'requests'} changed since the "
+            "recording; record again with --tiers-record=new_episodes."
         )
     if summary.unused_recordings:
         yield (

@@ -103,17 +103,34 @@ def test_fresh_answers_that_miss_are_no_reason_by_themselves(
     assert locked.runpytest(*COMPARE, "--tiers-record=all").ret == 0
 
 
-def test_a_changed_prompt_is_named(locked: pytest.Pytester, report: Report) -> None:
-    edit(locked, "app.py", '"content": text', '"content": "Please: " + text')
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("app.py", '"content": text', '"content": "Please: " + text', "prompt"),
+        ("app.py", "max_tokens=50", "response_format={'type': 'json_object'}", "schema and param"),
+        ("app.py", "max_tokens=50", "max_tokens=60", "parameters"),
+        ("pyproject.toml", "nano-model", "micro-model", "model"),
+    ],
+)
+def test_what_changed_in_a_request_is_named(
+    locked: pytest.Pytester, report: Report, file: str, old: str, new: str, changed: str
+) -> None:
+    edit(locked, file, old, new)
     for args in (COMPARE, ("--tiers-report=out.json",)):
         result = locked.runpytest(*args)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
+        shown = text_of(result)
+        assert f"FAILED test_it.py::test_ask on nano: its {changed}" in shown
         assert (
-            "FAILED test_it.py::test_ask on nano: the requests of 8 cases changed since they were "
-            "recorded. Record them again with --tiers-record=new_episodes, or take the change back."
-        ) in text_of(result)
+            "changed since 8 cases were recorded. Record them again with "
+            "--tiers-record=new_episodes, or take the change back."
+        ) in shown
         assert [failure["kind"] for failure in report()["gate"]["failures"]] == ["stale"]
-    assert locked.runpytest("--tiers-record=new_episodes").ret == 0
+    again = locked.runpytest("--tiers-record=new_episodes")
+    assert again.ret == 0
+    if changed != "model":
+        assert f"its {changed}" in text_of(again)
+        assert "changed since it was locked, so its evidence is from before" in text_of(again)
     assert locked.runpytest().ret == 0
 
 

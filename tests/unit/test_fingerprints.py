@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_tiers.fingerprints import fingerprint, request_parts
+from pytest_tiers.fingerprints import fingerprint, parts_that_differ, request_parts
 from pytest_tiers.records import Fingerprint
 
 
@@ -43,6 +43,20 @@ def test_instructions_count() -> None:
     assert one.request != other.request
     assert one.differs(other)
     assert not one.differs(Fingerprint())
+
+
+def test_what_changed_is_named() -> None:
+    body = chat("Be brief.", "a")
+    one = of((body, {}))
+    assert one.changes(one) == ()
+    assert one.changes(of((chat("Be kind.", "a", seed=1), {}))) == ("prompt", "parameters")
+    in_json = {**body, "response_format": {"type": "json_object"}}
+    assert one.changes(of((in_json, {}))) == ("schema",)  # there was none before
+    assert parts_that_differ(body, {**in_json, "model": "n", "user": "u"}) == (
+        "schema",
+        "model",
+        "parameters",
+    )
 
 
 def test_earlier_answers_and_tool_results_do_not_count() -> None:

@@ -195,7 +195,8 @@ def test_the_projects_hook_changes_what_is_compared_not_what_is_sent() -> None:
 
 
 def explained(request: SentRequest, *recorded: SentRequest) -> str:
-    return Matcher().explain(request, recorded)
+    matcher = Matcher()
+    return matcher.explain(request, matcher.nearest(request, recorded))
 
 
 def test_a_miss_shows_the_nearest_request_and_only_what_differs() -> None:

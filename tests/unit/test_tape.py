@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.cassettes.tape import Ahead, Exchange, Tape, TapeLabel, WireAnswer
 from pytest_tiers.errors import AnswerNotSaved, CallRefused, CassetteMiss
 from pytest_tiers.modes import RecordMode
+from pytest_tiers.records import Part
 
 MODES: tuple[RecordMode, ...] = ("none", "once", "new_episodes", "all")
 
@@ -46,8 +47,9 @@ class Observer:
     def failed(self, reason: str) -> None:
         self.told.append(f"failed {reason}")
 
-    def missed(self, reason: str, *, stale: bool) -> None:
+    def missed(self, reason: str, *, stale: bool, changed: Sequence[Part] = ()) -> None:
         self.told.append(f"missed {reason}")
+        self.changed = changed
         self.stale = stale
 
 
