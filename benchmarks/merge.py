@@ -6,8 +6,9 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from benchmarks.measuring import run, show, show_machine
 from benchmarks.summary import BAR_MEGABYTES, BAR_SECONDS, SHAPES, TIERS, made

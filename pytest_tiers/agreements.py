@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 #: Ways to compare that need nothing but the two outputs: any process can settle them.
 PLAIN = ("deep", "text", "json")
@@ -33,8 +34,7 @@ _LONGEST_DIFFERENCE = 2000
 Judgement = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class How:
+class How(Struct, frozen=True):
     """How a test wants its output compared.
 
     ``by`` is the name of a way, None for the default: text as ``text``, anything else ``deep``.
@@ -59,8 +59,7 @@ class How:
         return is_plain and not self.has_hook and _is_builtin(self.options)
 
 
-@dataclass(frozen=True, slots=True)
-class Degree:
+class Degree(Struct, frozen=True):
     """How far two outputs agree, from 0 to 1, and what differs; None where that cannot be told."""
 
     value: float | None

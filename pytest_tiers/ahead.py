@@ -12,11 +12,11 @@ import contextvars
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import pytest
+from msgspec import Struct, field
 
 from pytest_tiers import concurrency
 from pytest_tiers.cassettes.matching import SentRequest
@@ -210,8 +210,7 @@ class Batch:
             self._cancelled.set()
 
 
-@dataclass(eq=False, slots=True)
-class Body:
+class Body(Struct, eq=False):
     """One trial's test body, to be run ahead of its item."""
 
     trial: PlannedTrial

@@ -6,9 +6,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_tiers.errors import BudgetReached
 from pytest_tiers.pricing import EXACT, plain
@@ -17,8 +18,7 @@ from pytest_tiers.pricing import EXACT, plain
 _LEDGER_TIMEOUT = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
+class Spending(Struct, frozen=True):
     """What a run has spent so far, in USD; ``unpriced`` of the ``calls`` have no known cost.
 
     ``reserved`` is what the calls ``under_way`` may cost at most; ``calls`` includes them.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from itertools import chain, pairwise
 from typing import Any
+
+from msgspec.structs import replace
 
 from pytest_tiers import call_totals
 from pytest_tiers.findings import SiteStats

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from decimal import Decimal
 from operator import attrgetter
 
@@ -17,7 +16,7 @@ def seconds(calls: Iterable[Call]) -> tuple[float | None, float | None]:
 
 
 #: The numbers of a `Tokens`, in its order.
-_NUMBERS = tuple(attrgetter(each.name) for each in fields(Tokens))
+_NUMBERS = tuple(attrgetter(each) for each in Tokens.__struct_fields__)
 
 
 def total_tokens(calls: Iterable[Call]) -> Tokens:

@@ -72,10 +72,12 @@ class Census:
 
     def to_builtins(self) -> dict[str, Any]:
         """What was found as builtins, for xdist's wire."""
+        from msgspec import to_builtins
+
         return {
             "gap": self.gap,
             "failed": self.failed,
-            "extent": None if self.extent is None else self.extent.to_builtins(),
+            "extent": to_builtins(self.extent),
             "renamed": list(self.renamed),
             "folders": [*map(str, self._folders)],
             "modules": [*map(str, self._modules)],

@@ -6,10 +6,11 @@ import argparse
 import difflib
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from pytest_tiers import successor
 from pytest_tiers.errors import ConfigurationError

@@ -10,7 +10,6 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.compat import NOTSET
+from msgspec import Struct, field, structs
 
 from pytest_tiers import concurrency, marker_settings
 from pytest_tiers.cassettes.names import Test, name_in_module
@@ -40,8 +40,7 @@ _HOW_TO_KEEP_OUT = f"remove @pytest.mark.{MARKER}, or take its file out of `test
 TrialKey = tuple[str, str, str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedTrial:
+class PlannedTrial(Struct, frozen=True):
     """One pytest item as a trial.
 
     ``function`` is the test's node id without parameters, ``case_in_function`` the case's name
@@ -87,8 +86,7 @@ class PlannedTrial:
 TRIAL = pytest.StashKey[PlannedTrial]()
 
 
-@dataclass(frozen=True, slots=True)
-class _Parameter:
+class _Parameter(Struct, frozen=True):
     """What our parametrization hands to one item."""
 
     tier: Tier
@@ -306,7 +304,7 @@ class Collection:
         for item, trial in named:
             yield (
                 item,
-                dataclasses.replace(
+                structs.replace(
                     trial,
                     cases=len(cases[trial.prompt]),
                     reachable=can_be_safe,
@@ -485,7 +483,7 @@ def _by_round(
 
 def _difference(one: TestSettings, other: TestSettings) -> str:
     return ", ".join(
-        f"{key.name} {getattr(one, key.name)} and {getattr(other, key.name)}"
-        for key in dataclasses.fields(TestSettings)
-        if getattr(one, key.name) != getattr(other, key.name)
+        f"{key} {getattr(one, key)} and {getattr(other, key)}"
+        for key in TestSettings.__struct_fields__
+        if getattr(one, key) != getattr(other, key)
     )

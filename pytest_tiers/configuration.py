@@ -6,10 +6,12 @@ import datetime
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.modes import AUTO, FLAGSHIP_CALLS, FlagshipCalls, Samples
@@ -21,8 +23,7 @@ from pytest_tiers.tiers import BUILT_IN, CURRENT, Price, Tier
 TIER_NAME = re.compile(r"(?!.*-\d+$)[A-Za-z0-9._-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class FileConfiguration:
+class FileConfiguration(Struct, frozen=True):
     """What the configuration file says; None or empty where it says nothing.
 
     ``tiers`` holds the built-in tiers too, changed as the file says.
@@ -82,8 +83,7 @@ def read(start: Path) -> FileConfiguration:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a value stands, and the checks that name that place when they fail."""
 
     source: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import pytest
+from msgspec import Struct
 
 from pytest_tiers.agreements import plainly
 from pytest_tiers.cassettes.format import Cassette
@@ -27,8 +27,7 @@ from pytest_tiers.records import Outcome, Trial
 from pytest_tiers.settings import Settings
 
 
-@dataclass(slots=True)
-class ControlTrial:
+class ControlTrial(Struct):
     """One control trial while it runs, and how its test ended: None where it was skipped."""
 
     active: ActiveTrial

@@ -12,10 +12,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby, pairwise
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.agreements import plainly
@@ -31,8 +33,7 @@ _MEASURES = ("input_tokens", "output_tokens", "seconds")
 _Pair = tuple[Trial, Earlier, Earlier]
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """What changed between two recordings of one prompt on one tier, in pairs of the same trial.
 
     Both sides are judged by today's test. Of ``pairs``, ``worse`` and ``better`` end differently

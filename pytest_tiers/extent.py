@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from pytest_tiers import statistics
 
 
-@dataclass(frozen=True, slots=True)
-class PromptExtent:
+class PromptExtent(Struct, frozen=True):
     """What one prompt was to be tried on.
 
     ``cases`` were selected, for ``tiers``; ``left_out`` exist in the files that were collected,
@@ -36,8 +36,7 @@ class PromptExtent:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """What a run was to do, by prompt.
 
     ``is_whole``: every file of the suite was collected. ``knows_left_out``: of those that were,
@@ -52,24 +51,6 @@ class Extent:
     def left_out(self) -> int:
         """How many known cases were not to run."""
         return sum(len(prompt.left_out) for prompt in self.prompts.values())
-
-    def to_builtins(self) -> dict[str, Any]:
-        """The extent as builtins only."""
-        return {
-            "is_whole": self.is_whole,
-            "knows_left_out": self.knows_left_out,
-            "prompts": {name: asdict(prompt) for name, prompt in self.prompts.items()},
-        }
-
-    @classmethod
-    def from_builtins(cls, plain: Mapping[str, Any]) -> Extent:
-        """The extent that `to_builtins` wrote."""
-        lists = ("tiers", "cases", "left_out")
-        prompts = {
-            name: PromptExtent(**{**prompt, **{key: tuple(prompt[key]) for key in lists}})
-            for name, prompt in plain["prompts"].items()
-        }
-        return cls(prompts, plain["is_whole"], plain["knows_left_out"])
 
 
 def together(extents: Iterable[Extent]) -> Extent:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct, field
 
 from pytest_tiers.drift import Drift
 from pytest_tiers.extent import Extent
@@ -16,8 +17,7 @@ from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Comparison
 
 
-@dataclass(frozen=True, slots=True)
-class LadderEntry:
+class LadderEntry(Struct, frozen=True):
     """One tier of the run as a report names it; prices in USD per million tokens, as text.
 
     ``seconds_p50`` and ``seconds_p95`` are nearest-rank percentiles of recorded seconds per call,
@@ -31,8 +31,7 @@ class LadderEntry:
     seconds_p95: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PassRate:
+class PassRate(Struct, frozen=True):
     """How often a tier passes a prompt's tests, or another share, from 0 to 1: the mean over cases.
 
     ``low`` and ``high`` hold together at the run's confidence, for inputs like these cases.
@@ -43,8 +42,7 @@ class PassRate:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Disagreement:
+class Disagreement(Struct, frozen=True):
     """How differently two trials of the same case end, from 0 to 1: the mean over ``cases``.
 
     A candidate's trial against the flagship's, or one of the flagship's against another of its
@@ -57,8 +55,7 @@ class Disagreement:
     cases: int
 
 
-@dataclass(frozen=True, slots=True)
-class TierStats:
+class TierStats(Struct, frozen=True):
     """One prompt on one tier. ``cost_usd`` is None where nothing could be priced.
 
     ``cost_per_1000`` is the measured cost of 1,000 runs of the prompt in USD, from the trials
@@ -88,8 +85,7 @@ class TierStats:
     inconsistent: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SiteStats:
+class SiteStats(Struct, frozen=True):
     """The calls that one line of the application made for a prompt.
 
     ``cost_share`` is the part of the cost of all the prompt's sites, from 0 to 1, None where a
@@ -106,8 +102,7 @@ class SiteStats:
     seconds_p95: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class RuledOut:
+class RuledOut(Struct, frozen=True):
     """Why a candidate is no choice for a prompt.
 
     ``must-pass``: it misses ``cases`` that must pass; ``reverted``: somebody went back from it,
@@ -120,8 +115,7 @@ class RuledOut:
     date: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """So many trials of a tier that sampling left out.
 
     ``why`` is one of `pytest_tiers.sampling.Why`; ``of`` counts all the tier's trials, run or not.
@@ -138,8 +132,7 @@ class LeftOut:
     spared_usd: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(Struct, frozen=True):
     """How many control trials of a prompt were tried, and passed with another case's answers.
 
     More than half: the tests are blind.
@@ -154,8 +147,7 @@ class Control:
         return 2 * self.passed > self.tried
 
 
-@dataclass(frozen=True, slots=True)
-class MixFinding:
+class MixFinding(Struct, frozen=True):
     """What the run of one mix of a prompt's call sites shows; ``tiers`` by key, in their order.
 
     ``put_forward``, ``stopped`` and ``calls`` are those of `pytest_tiers.mixes.TriedMix`. Only
@@ -177,8 +169,7 @@ class MixFinding:
     ruled_out: RuledOut | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MixFindings:
+class MixFindings(Struct, frozen=True):
     """What the search for a prompt's cheapest mix of tiers found.
 
     ``recommended`` is the mix to adopt: the cheapest that is safe, cheaper than any tier that is
@@ -195,8 +186,7 @@ class MixFindings:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cascade:
+class Cascade(Struct, frozen=True):
     """A prompt answered by ``tier`` first, and by the flagship where a ``check`` fails.
 
     ``check``: the ``test`` itself, an oracle that production does not have, or what the
@@ -224,8 +214,7 @@ class Cascade:
     added_seconds_if_escalated: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class PromptSummary:
+class PromptSummary(Struct, frozen=True):
     """One prompt: its numbers per tier, its comparisons, and what to do.
 
     ``savings`` maps a candidate to the share of the flagship's cost that it saves (negative
@@ -263,8 +252,7 @@ class PromptSummary:
     best_cascade: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SuiteFinding:
+class SuiteFinding(Struct, frozen=True):
     """What all cases of several prompts together say about one candidate.
 
     ``difference`` (candidate − flagship) and ``largest_drop`` are of the average over
@@ -284,8 +272,7 @@ class SuiteFinding:
     left_out: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Savings:
+class Savings(Struct, frozen=True):
     """Cost of 1,000 runs of every priced prompt, in USD: on the flagship, and as recommended.
 
     ``share`` is what the recommendations save of the flagship's cost. ``*_per_month`` cover the
@@ -309,8 +296,7 @@ class Savings:
     decided_by_month: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UnusedCase:
+class UnusedCase(Struct, frozen=True):
     """Recordings of one case in one cassette that no test reads any more.
 
     ``gone`` is what does not exist any more, None where only the tier is not defined any more.
@@ -330,8 +316,7 @@ class UnusedCase:
     cost_usd: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSource:
+class ModelSource(Struct, frozen=True):
     """Where the application writes the model of a call.
 
     ``kind``: a ``literal`` in the call, a ``default`` argument, an ``argument`` that nothing in the
@@ -359,8 +344,7 @@ class ModelSource:
     span: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What a safe downgrade changes at one line of the application.
 
     ``units`` are the ids of the prompts (or call sites, where those are judged) that move to
@@ -381,8 +365,7 @@ class Change:
     also: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GoneModel:
+class GoneModel(Struct, frozen=True):
     """A tier whose model does not exist (any more), as its endpoint says in ``reason``.
 
     So many ``trials`` of ``prompts`` have no answer for it.
@@ -395,8 +378,7 @@ class GoneModel:
     prompts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Retirement:
+class Retirement(Struct, frozen=True):
     """A tier whose model ends on a day (ISO 8601), in so many ``days`` (below 0: it has ended).
 
     ``locked`` are the prompts whose entry in tiers.lock names it.
@@ -409,8 +391,7 @@ class Retirement:
     locked: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UntestedSite:
+class UntestedSite(Struct, frozen=True):
     """A line of the application that calls a model, and no tiered test calls from it.
 
     ``seen_elsewhere``: a test that is not tiered does.
@@ -422,8 +403,7 @@ class UntestedSite:
     seen_elsewhere: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True):
     """How much of the application's model calls the tiered tests of the run reach.
 
     ``found`` calls stand in the source of ``files`` files; not all were read unless it
@@ -438,8 +418,7 @@ class Coverage:
     is_certain: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LockChange:
+class LockChange(Struct, frozen=True):
     """What became of a prompt's entry in tiers.lock.
 
     ``adopted``: a tier that is new for the prompt; ``renewed``: new evidence for the same tier;
@@ -474,8 +453,7 @@ GateKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class GateReason:
+class GateReason(Struct, frozen=True):
     """One reason why the gate fails a run, or warns: what is wrong with one prompt on its tier.
 
     ``cases`` are those concerned, ``sites`` the call sites with the model they ask for.
@@ -505,8 +483,7 @@ class GateReason:
     changed: tuple[Part, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """What fails a run although its tests may have passed, and what it only warns of.
 
     ``power`` is the smallest drop in pass rate of each prompt that would have been caught with 80%
@@ -525,8 +502,7 @@ class Gate:
         return not self.failures
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
+class RunSummary(Struct, frozen=True):
     """All that any report renders; ``trials`` sorted by prompt, case, ladder and sample.
 
     ``rewritten`` and ``left_alone`` are the call sites with the models they asked for:
@@ -580,8 +556,7 @@ class RunSummary:
     recorded_anew: tuple[Drift, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BySite:
+class BySite(Struct, frozen=True):
     """The run judged by call site: what a team would edit, with all tests that reach it.
 
     In ``summary`` a call site stands for a prompt, and the cases of its tests for its cases; a

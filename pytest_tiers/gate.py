@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from pytest_tiers.findings import Gate, GateReason, PromptSummary, RunSummary
 from pytest_tiers.fingerprints import fingerprint

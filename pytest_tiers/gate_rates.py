@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import GateReason, PromptSummary
@@ -28,8 +30,7 @@ _HIGHEST_FLOOR = 1 - 1e-9
 _ACCURACY = 1e-4
 
 
-@dataclass(frozen=True, slots=True)
-class RateTest:
+class RateTest(Struct, frozen=True):
     """One question about one prompt: is its pass rate below a floor, or below the flagship's?
 
     ``log_evidence`` is the natural log of the e-value for that, ``seems_so`` whether the estimate
@@ -44,8 +45,7 @@ class RateTest:
     before: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """``proven`` reasons fail a run, the others only look so. ``power`` is the smallest drop of
     each tested prompt that would have been caught; None where no drop would.
     """

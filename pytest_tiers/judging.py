@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from pytest_tiers.collection import TRIAL, PlannedTrial, case_parameters
 from pytest_tiers.comparing.desk import Desk, Settled
@@ -110,11 +110,11 @@ class Judging:
         if not wire.errors and call.excinfo is not None:
             # A shared fixture fails in each of its tests with what the first one was refused.
             refused = [call.excinfo.value] if isinstance(call.excinfo.value, CallRefused) else []
-            wire = dataclasses.replace(wire, errors=tuple(map(str, refused)))
+            wire = structs.replace(wire, errors=tuple(map(str, refused)))
         fixtures = getattr(item, "fixturenames", ())
         shared = sorted(self._router.shared_answers.intersection(fixtures))
         reasons = tuple(map(shared_fixture_reason, shared))
-        return dataclasses.replace(wire, errors=(*reasons, *wire.errors))
+        return structs.replace(wire, errors=(*reasons, *wire.errors))
 
     def show(
         self,

@@ -6,13 +6,14 @@ import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import convert
+from msgspec.structs import replace
 
 from pytest_tiers import junit
 from pytest_tiers.errors import ConfigurationError
@@ -117,7 +118,7 @@ class Ledger:
         if left_out is not None:
             from pytest_tiers.records import NotRun
 
-            self._not_run[left_out["nodeid"]] = NotRun(**left_out)
+            self._not_run[left_out["nodeid"]] = convert(left_out, NotRun)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

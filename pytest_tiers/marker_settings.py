@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.configuration import Place, prompt_settings, unknown_tier
 from pytest_tiers.markers import MARKER
@@ -16,8 +17,7 @@ from pytest_tiers.modes import AUTO
 from pytest_tiers.settings import PromptSettings, Settings
 
 
-@dataclass(frozen=True, slots=True)
-class TestSettings:
+class TestSettings(Struct, frozen=True):
     """How one test function is compared, after all its sources were merged.
 
     ``tiers`` None means every candidate of the ladder. ``prompt`` is None for a test that is a
@@ -98,10 +98,10 @@ def _first_said(sources: Iterable[PromptSettings]) -> PromptSettings:
     sources = list(sources)
     return PromptSettings(
         **{
-            key.name: next(
-                (value for source in sources if (value := getattr(source, key.name)) is not None),
+            key: next(
+                (value for source in sources if (value := getattr(source, key)) is not None),
                 None,
             )
-            for key in fields(PromptSettings)
+            for key in PromptSettings.__struct_fields__
         }
     )

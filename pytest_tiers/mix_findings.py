@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from operator import itemgetter
+
+from msgspec import Struct
 
 from pytest_tiers import verdicts
 from pytest_tiers.findings import MixFinding, MixFindings, PromptSummary
@@ -18,8 +19,7 @@ from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Comparison, Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(Struct, frozen=True):
     """One mix of one prompt, before the others are known."""
 
     prompt: str

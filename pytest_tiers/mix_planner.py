@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from pytest_tiers import statistics
 from pytest_tiers.mixes import Mix
@@ -20,8 +21,7 @@ from pytest_tiers.mixes import Mix
 MOST_FAILED_RUNS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What the run of a mix has shown.
 
     ``log_evidence`` is the log e-value against "worse by more than the margin", ``agrees`` that
@@ -33,8 +33,7 @@ class Shown:
     usd: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """What to search: ``sites`` (keys) times ``tiers``, which are the ladder up to the flagship.
 
     ``expected`` is what the calls from a site cost on a tier in a run: in USD where ``in_usd``,
@@ -84,8 +83,7 @@ class Task:
         return min(alone + MOST_FAILED_RUNS, self.exhaustive)
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
+class Stand(Struct, frozen=True):
     """Where a search stands: the mix to run ``next``, None at its end.
 
     ``put_forward`` are the mixes that were to be adopted, one after the other, each if those

@@ -6,10 +6,11 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from itertools import chain
+
+from msgspec import Struct, field
 
 from pytest_tiers import run_costs, verdicts
 from pytest_tiers.call_sites import attribute, stack_of
@@ -27,8 +28,7 @@ MOST_SITES = 8
 Slot = tuple[str, int]
 
 
-@dataclass(frozen=True)
-class LadderTrials:
+class LadderTrials(Struct, frozen=True, dict=True):
     """A prompt's trials on the tiers of the ladder, from which a search for a mix starts.
 
     ``trials`` are settled, their calls as they were made; ``tiers`` is the ladder up to the
@@ -174,8 +174,7 @@ def _digest(case: str) -> str:
     return hashlib.sha256(case.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(slots=True)
-class _Calls:
+class _Calls(Struct):
     """Calls from one site: how many, and what those that are priced cost each in USD."""
 
     number: int = 0

@@ -6,8 +6,10 @@ They travel on pytest's reports, as trials do.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+from msgspec import Struct, convert, to_builtins
+from msgspec.structs import replace
 
 from pytest_tiers.records import CallSite, Trial
 from pytest_tiers.tiers import Ladder
@@ -54,8 +56,7 @@ def site_of(lines: Iterable[CallSite], sites: Container[str]) -> str | None:
     return next((line.key for line in lines if line.key in sites), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Mix:
+class Mix(Struct, frozen=True):
     """An assignment of call sites to tiers; to be made by `of`, which sorts its ``steps``.
 
     Each step is a call site's key and the name of a tier.
@@ -96,8 +97,7 @@ def tiers_in(name: str) -> list[str]:
     return name.split(PLUS)
 
 
-@dataclass(frozen=True, slots=True)
-class TriedMix:
+class TriedMix(Struct, frozen=True):
     """A mix that was run: all its trials, in order, until it was stopped.
 
     ``put_forward``: it was run to be adopted, not only to see what a step does alone. ``stopped``
@@ -112,8 +112,7 @@ class TriedMix:
     trials: tuple[Trial, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MixSearch:
+class MixSearch(Struct, frozen=True):
     """The search for a prompt's cheapest mix.
 
     ``sites`` are the prompt's call sites, in the order in which its trials call from them, and
@@ -148,36 +147,17 @@ class MixSearch:
     def to_builtins(self) -> dict[str, Any]:
         """The search as builtins."""
         return {
-            "prompt": self.prompt,
-            "sites": [asdict(site) for site in self.sites],
+            **to_builtins(replace(self, tried=())),
             "tried": [
                 {
-                    "steps": [list(step) for step in each.mix.steps],
-                    "put_forward": each.put_forward,
-                    "stopped": each.stopped,
-                    "calls": each.calls,
+                    **to_builtins(replace(each, trials=())),
                     "trials": [trial.to_builtins() for trial in each.trials],
                 }
                 for each in self.tried
             ],
-            "end": self.end,
-            "exhaustive_mixes": self.exhaustive_mixes,
-            "exhaustive_calls": self.exhaustive_calls,
-            "reason": self.reason,
         }
 
     @classmethod
     def from_builtins(cls, plain: Mapping[str, Any]) -> MixSearch:
         """The search that `to_builtins` wrote."""
-        tried = tuple(
-            TriedMix(
-                Mix(tuple((key, tier) for key, tier in each["steps"])),
-                each["put_forward"],
-                each["stopped"],
-                each["calls"],
-                tuple(map(Trial.from_builtins, each["trials"])),
-            )
-            for each in plain["tried"]
-        )
-        sites = tuple(CallSite(**site) for site in plain["sites"])
-        return cls(**{**plain, "sites": sites, "tried": tried})
+        return convert(plain, cls)

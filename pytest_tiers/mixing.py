@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.cassettes.format import RecordedCall
 from pytest_tiers.cassettes.pool import Drawer, Pool
@@ -22,8 +23,7 @@ from pytest_tiers.settings import Settings
 from pytest_tiers.settling import settle
 
 
-@dataclass(slots=True)
-class MixTrial:
+class MixTrial(Struct):
     """A trial of a mix: what it runs as, and what came of it.
 
     ``answers`` are those that had been given to no trial before.

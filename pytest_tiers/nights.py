@@ -13,9 +13,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.errors import ConfigurationError
@@ -30,8 +32,7 @@ _MOST_NIGHTS = 400
 _TIE = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Accumulated:
+class Accumulated(Struct, frozen=True):
     """The log e-value of several nights; mean and number of those that show most."""
 
     log_evidence: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from pytest_tiers.records import Outcome
 
@@ -11,8 +12,7 @@ from pytest_tiers.records import Outcome
 TestEnd = Literal["passed", "setup", "call"]
 
 
-@dataclass(frozen=True, slots=True)
-class WireEvidence:
+class WireEvidence(Struct, frozen=True):
     """What happened on the wire during one trial.
 
     ``errors`` are the reasons of requests whose last attempt got no usable answer, of refusals

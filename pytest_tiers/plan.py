@@ -6,10 +6,12 @@ import functools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import PromptSummary, RunSummary
@@ -29,8 +31,7 @@ _OPEN: frozenset[Verdict] = frozenset({"inconclusive", "matches"})
 _MOST_SAMPLES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class MissingTrial:
+class MissingTrial(Struct, frozen=True):
     """A trial that was collected and has no recording.
 
     Not ``is_certain``: what the run finds decides whether it is needed. ``may_stop``: it is not
@@ -43,8 +44,7 @@ class MissingTrial:
     may_stop: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ToRecord:
+class ToRecord(Struct, frozen=True):
     """The trials of one prompt and tier that a run would record.
 
     ``calls`` and ``usd`` are expected from recorded trials of the same prompt and tier, calls
@@ -60,8 +60,7 @@ class ToRecord:
     like: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToDecide:
+class ToDecide(Struct, frozen=True):
     """What would decide a comparison that the recordings leave open.
 
     ``comparison.more_cases`` are the cases (at the least, as things go), ``cases_usd`` what they
@@ -77,8 +76,7 @@ class ToDecide:
     samples_usd: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class MixPlan:
+class MixPlan(Struct, frozen=True):
     """What the search for a prompt's mix takes at the most, with nothing of it recorded.
 
     ``usd`` is as if each call were the flagship's, None where that is unknown.
@@ -91,8 +89,7 @@ class MixPlan:
     usd: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a run in ``mode`` would do.
 
     ``trials`` were collected, of which ``recorded`` have a recording that still answers;
@@ -114,8 +111,7 @@ class Plan:
     mixes: tuple[MixPlan, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
+class _Expected(Struct, frozen=True):
     """What one more trial of a prompt and tier is expected to take; None: unknown."""
 
     calls: float | None = None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.records import Tokens
 from pytest_tiers.tiers import BUILT_IN, Price, Tier
@@ -111,8 +113,7 @@ def list_price(tier: Tier, at: datetime | str | None = None) -> dict[str, str | 
     return _price_entry(price, f"as {tier.price_as}, {source}" if tier.price_as else source)
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
+class _Query(Struct, frozen=True):
     """What decides the price of a token, beside the tokens."""
 
     tier: Tier
@@ -156,8 +157,7 @@ class _Query:
         return {"service_tier": str(self.service_tier)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(Struct, frozen=True):
     """What genai-prices lists for a model, and the prices that apply to a query."""
 
     provider: Provider
@@ -329,8 +329,7 @@ def plain(amount: Decimal) -> str:
 # What a request may cost
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """What a request may cost at most, in USD.
 
     ``usd`` is None where the tier cannot be priced, or nothing bounds the input. ``bounded`` is

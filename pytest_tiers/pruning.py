@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import glob
 import os
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import convert, structs
 
 from pytest_tiers.census import Census, put_together
 from pytest_tiers.errors import CassetteError, ConfigurationError
@@ -95,11 +95,11 @@ class Pruning:
             found = [one for one in self._of_workers if one is not None]
             failed = any(one["failed"] for one in found)
             known = [one["extent"] for one in found if one["extent"] is not None]
-            extent = Extent.from_builtins(known[0]) if known else None
+            extent = convert(known[0], Extent) if known else None
         if extent is None:
             return None
         lf = getattr(self._config.option, "lf", False)
-        return dataclasses.replace(
+        return structs.replace(
             extent,
             is_whole=not failed and _why_unseen(self._config) is None,
             knows_left_out=not failed and not lf,
@@ -147,7 +147,7 @@ class Pruning:
         found = self.found
         wants_tiers = self._settings.prune == "tiers"
         chosen = [
-            dataclasses.replace(one, cost_usd=self._cost(one))
+            structs.replace(one, cost_usd=self._cost(one))
             for one in found.unused
             if one.of_defined_tier or wants_tiers
         ]

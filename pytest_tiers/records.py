@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
-Outcome = Literal["passed", "missed", "unsupported", "error", "no-call"]
+from msgspec import Struct, convert, field, to_builtins
+from msgspec.structs import force_setattr, replace
 
-#: The fields of a call that are Decimals, and text as builtins.
-_MONEY = ("cost_usd", "reported_cost_usd", "uncached_cost_usd")
+Outcome = Literal["passed", "missed", "unsupported", "error", "no-call"]
 
 #: Outcomes that say something about the model; the others never count as evidence.
 ANSWERED: frozenset[str] = frozenset({"passed", "missed", "unsupported"})
@@ -35,13 +34,7 @@ def sendable(value: Any) -> Any:
     return value
 
 
-def _fields(record: Any) -> dict[str, Any]:
-    """A record's fields. `dataclasses.asdict` would copy each value, which takes far longer."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Struct, frozen=True, omit_defaults=True):
     """Tokens of one call. ``input`` includes ``cached_input``, ``output`` includes ``reasoning``.
 
     ``cache_write`` is the part of ``input`` that was written to the provider's cache, which
@@ -55,8 +48,7 @@ class Tokens:
     cache_write: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CallSite:
+class CallSite(Struct, frozen=True):
     """A line of the application: ``label`` to read, as ``app/triage.py:3 route``, ``key`` to
     compare, which stays the same where edits only move lines.
     """
@@ -88,8 +80,7 @@ class CallSite:
         return int(self.label.rpartition(" ")[0].rpartition(":")[2])
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One HTTP exchange with a model inside a trial.
 
     ``model_asked`` is what the application asked for, ``model`` what was sent, ``answered_by``
@@ -138,31 +129,8 @@ class Call:
         site = CallSite(self.site, self.site_key)
         return (*self.within, *(() if site.is_named else (site,)), *self.callers)
 
-    def to_builtins(self) -> dict[str, Any]:
-        """The call as builtins only (money as str)."""
-        plain = _fields(self)
-        for key in _MONEY:
-            plain[key] = None if plain[key] is None else str(plain[key])
-        plain["tokens"] = self.tokens and _fields(self.tokens)
-        plain["callers"] = [_fields(each) for each in self.callers]
-        plain["within"] = [_fields(each) for each in self.within]
-        return plain
 
-    @classmethod
-    def from_builtins(cls, plain: Mapping[str, Any]) -> Call:
-        """The call that `to_builtins` wrote."""
-        fields = dict(plain)
-        for key in _MONEY:
-            fields[key] = None if fields[key] is None else Decimal(fields[key])
-        if fields["tokens"] is not None:
-            fields["tokens"] = Tokens(**fields["tokens"])
-        for key in ("callers", "within"):
-            fields[key] = tuple(CallSite(**each) for each in fields[key])
-        return cls(**fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(Struct, frozen=True):
     """How far the output of a trial agrees with the flagship's of the same case and sample.
 
     ``tier`` and ``sample`` are the trial's; the flagship's own sample is compared with the one
@@ -178,8 +146,7 @@ class Agreement:
     budget: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RequestParts:
+class RequestParts(Struct, frozen=True):
     """Hashes of what a trial asked: of the ``lines`` of its prompts, without the case's data, of
     the ``schema`` of the answer (None: free text) and of the other ``parameters``.
     """
@@ -187,6 +154,10 @@ class RequestParts:
     lines: tuple[str, ...]
     schema: str | None
     parameters: str
+
+    def __post_init__(self) -> None:
+        # The same few in all of a prompt's trials.
+        force_setattr(self, "lines", tuple(map(sys.intern, self.lines)))
 
 
 #: A part of what a prompt asks, in which it may have changed.
@@ -196,8 +167,7 @@ Part = Literal["prompt", "schema", "model", "parameters"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(Struct, frozen=True):
     """What all cases of a prompt ask alike, as hashes; None where that is unknown or nothing."""
 
     request: str | None = None
@@ -221,8 +191,7 @@ class Fingerprint:
         return bool(self.changes(other))
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(Struct, frozen=True):
     """What today's test makes of the answers that a trial had before they were recorded anew.
 
     ``outcome`` None: unknown, because its requests changed, or its test could not be run with
@@ -259,20 +228,8 @@ class Earlier:
             recorded_at=max((call.recorded_at or "" for call in calls), default="") or None,
         )
 
-    def to_builtins(self) -> dict[str, Any]:
-        """The record as builtins (money as str)."""
-        cost = None if self.cost_usd is None else str(self.cost_usd)
-        return {**_fields(self), "cost_usd": cost}
 
-    @classmethod
-    def from_builtins(cls, plain: Mapping[str, Any]) -> Earlier:
-        """The record that `to_builtins` wrote."""
-        cost = plain["cost_usd"]
-        return cls(**{**plain, "cost_usd": None if cost is None else Decimal(cost)})
-
-
-@dataclass(frozen=True, slots=True)
-class NotRun:
+class NotRun(Struct, frozen=True):
     """A trial that sampling left out; ``why`` is one of `pytest_tiers.sampling.Why`.
 
     ``samples`` is how many samples its prompt can get at most.
@@ -286,13 +243,8 @@ class NotRun:
     why: str
     samples: int
 
-    def to_builtins(self) -> dict[str, Any]:
-        """The record as builtins."""
-        return _fields(self)
 
-
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """One case of a prompt on one tier, once: one pytest item.
 
     ``answer`` is the text of the last answer a model gave, ``output`` what the test handed to
@@ -397,37 +349,24 @@ class Trial:
 
     def to_builtins(self) -> dict[str, Any]:
         """The trial as builtins only: a Decimal on a report breaks pytest-xdist."""
-        plain = _fields(self)
-        plain["calls"] = [call.to_builtins() for call in self.calls]
-        plain["settings"] = dict(self.settings)
-        plain["settled"] = [_fields(each) for each in self.settled]
-        plain["request_parts"] = self.request_parts and _fields(self.request_parts)
-        plain["controls"] = list(self.controls)
-        plain["changed"] = list(self.changed)
-        plain["earlier"] = self.earlier and self.earlier.to_builtins()
-        return plain
+        return {
+            **to_builtins(replace(self, output=None, compare_options=None)),
+            # As the test gave them: a tuple stays one.
+            "output": self.output,
+            "compare_options": self.compare_options,
+        }
 
     @classmethod
     def from_builtins(cls, plain: Mapping[str, Any]) -> Trial:
         """The trial that `to_builtins` wrote."""
-        calls = tuple(map(Call.from_builtins, plain["calls"]))
-        settled = tuple(Agreement(**each) for each in plain["settled"])
-        of_builtins = {name: tuple(plain[name]) for name in ("controls", "changed")}
-        fields = {**plain, "calls": calls, "settled": settled, **of_builtins}
-        if (earlier := fields.get("earlier")) is not None:
-            fields["earlier"] = Earlier.from_builtins(earlier)
-        if (parts := fields.get("request_parts")) is not None:
-            lines = tuple(map(sys.intern, parts["lines"]))
-            fields["request_parts"] = RequestParts(**{**parts, "lines": lines})
-        return cls(**fields)
+        return convert(plain, cls)
 
 
 #: The verdict of an entry whose evidence is against a model that was replaced since.
 UNPROVEN = "unproven"
 
 
-@dataclass(frozen=True, slots=True)
-class LockedSite:
+class LockedSite(Struct, frozen=True):
     """A call site (``key``, and ``site`` to read) with its own tier, and that tier's model then."""
 
     key: str
@@ -436,8 +375,7 @@ class LockedSite:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockEntry:
+class LockEntry(Struct, frozen=True):
     """What tiers.lock says of one prompt: the tier it runs on, what for, and on what evidence.
 
     ``model`` is what the tier stood for when it was locked, ``replaces`` the flagship's name and
@@ -496,8 +434,7 @@ class LockEntry:
         return sample in self.known_misses.get(case, ())
 
 
-@dataclass(frozen=True, slots=True)
-class Night:
+class Night(Struct, frozen=True):
     """Fresh results of one run, of one prompt on its locked tier.
 
     ``at`` is when (ISO 8601, UTC). ``rates`` are the pass rates of its cases, ``differences`` those
@@ -523,8 +460,7 @@ class Night:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Revert:
+class Revert(Struct, frozen=True):
     """Somebody went back from a tier: it is not proposed again until its model or the prompt
     changes. ``date`` is a day (ISO 8601, UTC).
     """
@@ -537,8 +473,7 @@ class Revert:
     holds_for: Fingerprint = field(default_factory=Fingerprint)
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """What tiers.lock says: the locked prompts by id, and the tiers gone back from, in order."""
 
     prompts: Mapping[str, LockEntry] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Sequence
 
 import pytest
+from msgspec import to_builtins
 
 from pytest_tiers.collection import TRIAL, PlannedTrial
 from pytest_tiers.records import NotRun, Trial
@@ -108,7 +109,7 @@ class Rounds:
         """Tell the controller what was left out."""
         report = yield
         if NOT_RUN in item.stash and report.when == "setup":
-            report.pytest_tiers_not_run = item.stash[NOT_RUN].to_builtins()  # type: ignore[attr-defined]
+            report.pytest_tiers_not_run = to_builtins(item.stash[NOT_RUN])  # type: ignore[attr-defined]
         return report
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from pytest_tiers.records import Trial
 
@@ -13,8 +14,7 @@ from pytest_tiers.records import Trial
 RunCosts = dict[tuple[str, int], Decimal]
 
 
-@dataclass(frozen=True, slots=True)
-class PairedCosts:
+class PairedCosts(Struct, frozen=True):
     """Mean cost per run in USD over the pairs that are complete and priced on both sides."""
 
     candidate: Decimal | None
@@ -55,8 +55,7 @@ def run_costs(trials: Sequence[Trial]) -> RunCosts:
     return {(trial.case, trial.sample): cost for trial, cost in costs if cost is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class RunTokens:
+class RunTokens(Struct, frozen=True):
     """Tokens that a run takes in the mean; ``input`` counts cached ones, ``output`` reasoning."""
 
     input: float

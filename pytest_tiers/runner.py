@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.terminal import TerminalReporter
+from msgspec import structs
 
 from pytest_tiers import junit
 from pytest_tiers.ahead import RunningAhead
@@ -436,7 +436,7 @@ class Runner:
             self._judging.show(report, judged, call, item.stash[TRIAL], active)
         elif judged is not None and len(active.calls) > len(judged.calls):
             # Those of its teardown were paid for too.
-            judged = dataclasses.replace(judged, calls=tuple(active.calls))
+            judged = structs.replace(judged, calls=tuple(active.calls))
         if MIX in item.stash:
             conceal(report)
         elif judged is not None:
@@ -448,7 +448,7 @@ class Runner:
         """The trial with what its test made of other answers, and of earlier ones."""
         controls = self._controls.outcomes(trial, item.stash.get(CONTROLS, ()))
         earlier = item.stash.get(EARLIER, None)
-        return dataclasses.replace(trial, controls=controls, earlier=earlier)
+        return structs.replace(trial, controls=controls, earlier=earlier)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from contextlib import ExitStack
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from pytest_tiers import options
 from pytest_tiers.census import Census, extent_of
@@ -146,7 +146,7 @@ class TierSession:
         ]
         best = attainable(plan, settings.margin, settings.confidence)
         line = attainable_line(
-            **dataclasses.asdict(best),
+            **structs.asdict(best),
             margin=settings.margin,
             samples=settings.max_samples if settings.samples == AUTO else settings.samples,
             up_to=settings.samples == AUTO,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from pytest_tiers.modes import (
     By,
@@ -29,8 +30,7 @@ _EVERYDAY = Ladder((BUILT_IN[CURRENT],), CURRENT)
 FLAGSHIP_MAY_MISS = 0.20
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoreRule:
+class IgnoreRule(Struct, frozen=True):
     """A part of the JSON body that is left out when requests are matched.
 
     ``path`` reads like ``messages[*].content``; with ``pattern`` (a regular expression) only
@@ -41,8 +41,7 @@ class IgnoreRule:
     pattern: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PromptSettings:
+class PromptSettings(Struct, frozen=True):
     """The marker's keys, from the marker or ``[tool.pytest-tiers.prompts]``; None: not said.
 
     ``monthly_runs`` is how often production runs the prompt in a month; ``min_pass_rate`` a
@@ -63,16 +62,14 @@ class PromptSettings:
     control: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
+class Judge(Struct, frozen=True):
     """Which tier decides whether two outputs say the same, and what that means (None: ours)."""
 
     tier: str
     criteria: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(Struct, frozen=True):
     """The model, at the endpoint of a tier, whose embeddings are compared.
 
     ``threshold`` is the least cosine of outputs that mean the same, ``price`` what the model costs
@@ -85,8 +82,7 @@ class Embeddings:
     price: Price | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Everything a run was asked to do.
 
     ``comparison`` is False in an everyday run, whose ladder is the locked tiers and `CURRENT`.

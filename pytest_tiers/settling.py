@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.agreements import Degree, plainly
 from pytest_tiers.records import Agreement, Trial
@@ -50,8 +52,7 @@ def own_pair(sample: int) -> tuple[int, int]:
     return (sample, sample - 1) if sample > 1 else (2, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(Struct, frozen=True):
     prompt: str
     case: str
     tier: str

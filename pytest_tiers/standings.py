@@ -9,8 +9,10 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import statistics, verdicts
 from pytest_tiers.records import Trial
@@ -30,8 +32,7 @@ Stop = Literal[
 _GIVEN_UP = 0.10
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(Struct, frozen=True):
     """What a candidate of a prompt is to show, known before any answer.
 
     ``cases`` is how many cases the prompt has, ``rounds`` how many samples each can get.

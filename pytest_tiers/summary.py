@@ -6,11 +6,13 @@ import contextlib
 import gc
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import call_totals, statistics, verdicts
 from pytest_tiers.call_sites import SiteCases, attribute, site_stats
@@ -49,8 +51,7 @@ from pytest_tiers.verdicts import Comparison
 NO_MODEL = "no trial called a model: the answers came from a mock, a cache or an unknown client"
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedPrompt:
+class PlannedPrompt(Struct, frozen=True):
     """What a prompt will be tried on; ``margin`` None means that of the run."""
 
     cases: int
@@ -58,8 +59,7 @@ class PlannedPrompt:
     margin: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attainable:
+class Attainable(Struct, frozen=True):
     """What a run could show at best, if every candidate always agreed with the flagship.
 
     Of ``prompts``, ``safe`` have enough cases; ``matches`` have too few, but enough with their

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import Struct, field
+
 #: The built-in tier that leaves the application's own calls as they are.
 CURRENT = "current"
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """What a model costs, in USD per million tokens.
 
     ``cached_input`` None means that cached input tokens cost as much as other input tokens.
@@ -25,8 +25,7 @@ class Price:
     cached_input: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """A named model with its endpoint, parameters and price.
 
     ``model`` is None only for `CURRENT`. Without ``base_url`` calls go where the application
@@ -52,8 +51,7 @@ class Tier:
         return self.model is None
 
 
-@dataclass(frozen=True, slots=True)
-class Ladder:
+class Ladder(Struct, frozen=True):
     """The tiers of a run, cheapest first, one of which is the flagship."""
 
     tiers: tuple[Tier, ...]

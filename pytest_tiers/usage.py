@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from pytest_tiers.event_streams import events, is_event_stream, parse_json
 from pytest_tiers.records import Tokens
@@ -27,8 +28,7 @@ _BILLED_TOOLS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """One model's answer as recorded.
 
     ``model`` is the model that the answer names. ``tokens`` is None where usage is missing or

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.history import made_anew_in_part
@@ -27,8 +29,7 @@ Verdict = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """What the evidence says about one candidate of one prompt.
 
     ``difference`` is the mean over cases of (candidate − flagship) pass rate, or mean score where
@@ -73,8 +74,7 @@ class Comparison:
     spared_pairs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What the trials of one prompt say about one candidate, before other prompts are known.
 
     ``comparison`` lacks ``more_cases``, and where ``undecided`` its verdict: these depend on the
@@ -116,8 +116,7 @@ class Evidence:
         return _more(counted[0], cautious[0]), _more(counted[1], cautious[1])
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """The candidate's and the flagship's trial of the same case and sample, where they exist.
 
     ``is_spared``: the flagship was left out because the candidate's result says enough

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from pytest_tiers.application.model_source import ModelFinder
 from pytest_tiers.findings import Change, MixFinding, ModelSource, PromptSummary, RunSummary
@@ -14,8 +15,7 @@ from pytest_tiers.records import Call
 from pytest_tiers.tiers import Tier
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where a model is named: the ``site`` that leads there, and the model that it asks for."""
 
     site: str
@@ -24,8 +24,7 @@ class _Place:
     identity: tuple[object, ...]
 
 
-@dataclass(slots=True)
-class _Unit:
+class _Unit(Struct):
     """A prompt, or a call site where those are judged, with the places it reaches.
 
     ``by_site`` are the same places by the key of the call site that leads there.
@@ -186,8 +185,7 @@ def _mix_changes(
             )
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(Struct, frozen=True, dict=True):
     """Units that can only move together."""
 
     units: list[_Unit]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from io import BytesIO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.findings import ModelSource
 from pytest_tiers.override.sources import Function, SourceFile
@@ -21,8 +23,7 @@ _MOST_STEPS = 12
 _LONGEST_TEXT = 60
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """An expression that gives the model, in line ``lines[at]`` of the call's stack."""
 
     value: ast.expr

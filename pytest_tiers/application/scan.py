@@ -7,9 +7,10 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_tiers.override.sources import SourceFile
 
@@ -31,8 +32,7 @@ _RAW = frozenset({"with_raw_response", "with_streaming_response"})
 _MENTIONS = re.compile(rb"\.\s*(?:completions|responses)\b")
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenCall:
+class WrittenCall(Struct, frozen=True):
     """A call in the source: from its first to its last line, in a function."""
 
     file: str
@@ -41,8 +41,7 @@ class WrittenCall:
     function: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """What was found in ``files`` files; ``is_complete``: nothing was left out for its size."""
 
     calls: tuple[WrittenCall, ...]

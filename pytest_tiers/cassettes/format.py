@@ -9,12 +9,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 
 from pytest_tiers.cassettes.damage import MisshapenError, damaged
 from pytest_tiers.cassettes.fields import hide_secret_fields
@@ -27,8 +27,7 @@ from pytest_tiers.errors import CassetteError
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedCall:
+class RecordedCall(Struct, frozen=True):
     """One HTTP exchange as it stands in a cassette.
 
     ``interaction`` is VCR's request and response; ``about`` tells what VCR has no place for:
@@ -75,8 +74,7 @@ class RecordedCall:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(Struct, frozen=True):
     """The calls of one trial, in order. Not ``complete``: the trial did not come to its end.
 
     ``generation`` grows when the same requests are asked anew.
@@ -91,8 +89,7 @@ class Recording:
 TrialKey = tuple[str, int]
 
 
-@dataclass(slots=True)
-class Cassette:
+class Cassette(Struct):
     """All recordings of one test function on one tier.
 
     ``unfinished`` holds answers that were paid for in a trial that did not come to its end,

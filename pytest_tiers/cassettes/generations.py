@@ -8,8 +8,9 @@ generation give no verdict (see `pytest_tiers.history`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal, Protocol
+
+from msgspec.structs import replace
 
 from pytest_tiers.cassettes.format import Cassette, Recording, TrialKey
 

@@ -8,9 +8,10 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from msgspec import Struct, field
 
 from pytest_tiers.cassettes import format, generations
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, TrialKey
@@ -29,8 +30,7 @@ from pytest_tiers.errors import CassetteError
 from pytest_tiers.usage import read_answer
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct):
     """One run of one trial, as its journal tells it.
 
     ``calls`` maps the position of a call to what was recorded or replayed. ``anew`` means that

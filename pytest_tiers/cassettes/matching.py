@@ -9,10 +9,12 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.cassettes.fields import hide_secret_fields, hide_secret_query
 from pytest_tiers.fingerprints import parts_that_differ
@@ -39,8 +41,7 @@ _PASSING = {
 }
 
 
-@dataclass(frozen=True)
-class SentRequest:
+class SentRequest(Struct, frozen=True, dict=True):
     """An HTTP request as it goes out; header names are lower case."""
 
     method: str

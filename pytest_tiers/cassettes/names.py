@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 #: Longest file name: file systems for encrypted homes and archives stop at about 140 bytes.
 LONGEST = 118
@@ -24,8 +25,7 @@ CONTROL = "(control)"
 Test = tuple[Path, str]
 
 
-@dataclass(frozen=True, slots=True)
-class CassetteFile:
+class CassetteFile(Struct, frozen=True):
     """A cassette's place: the folder that is the root of its cassettes, and its own path."""
 
     root: Path

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording
 from pytest_tiers.cassettes.matching import SentRequest
@@ -18,8 +20,7 @@ from pytest_tiers.usage import read_answer
 _REFUSAL = "I'm sorry, but I can't help with that."
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Struct, frozen=True):
     """A trial's calls of models as recorded, and the text of the last answer, folded."""
 
     calls: tuple[RecordedCall, ...]

@@ -10,10 +10,12 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, recorded_call
 from pytest_tiers.cassettes.generations import Repeats
@@ -28,8 +30,7 @@ from pytest_tiers.modes import RecordMode
 from pytest_tiers.records import Part
 
 
-@dataclass(frozen=True, slots=True)
-class WireAnswer:
+class WireAnswer(Struct, frozen=True):
     """An answer as it came or as it was recorded; ``seconds`` and ``at`` (UTC) of the recording.
 
     ``retry_after`` is what the header of that name says.
@@ -74,8 +75,7 @@ class CallObserver(Protocol):
         """Replay found no answer; of a stale recording, in which parts the request changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class TapeLabel:
+class TapeLabel(Struct, frozen=True):
     """Whose tape it is. ``again`` are the options of a run that records it, if it says more than
     the tier's name.
     """

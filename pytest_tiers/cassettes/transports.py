@@ -13,10 +13,11 @@ import contextlib
 import io
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 from unittest import mock
+
+from msgspec import Struct
 
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.redirects import IN_THE_REQUEST, ExactHeaders, follow, no_check
@@ -26,8 +27,7 @@ from pytest_tiers.cassettes.tls import certificates_on_demand
 from pytest_tiers.cassettes.when_imported import Patch, when_imported
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedCall:
+class OpenedCall(Struct, frozen=True):
     """A call that a trial owns: the request as it shall go out, and its exchange."""
 
     request: SentRequest

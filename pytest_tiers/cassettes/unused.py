@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from msgspec import Struct, field
 
 from pytest_tiers.cassettes import format
 from pytest_tiers.cassettes.journal import folding, write_atomically
@@ -31,8 +31,7 @@ from pytest_tiers.findings import UnusedCase
 from pytest_tiers.mixes import tiers_in
 
 
-@dataclass(frozen=True, slots=True)
-class Existing:
+class Existing(Struct, frozen=True):
     """Which tests exist, as a collection found them.
 
     ``folders`` and ``modules`` are what was looked into, ``unknown`` those among them that were
@@ -52,8 +51,7 @@ class Existing:
         return not self.unknown.isdisjoint((path, *path.parents))
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """Where the project's tests and cassettes are.
 
     ``root`` is what node ids are relative to, ``base`` what cassettes are named after,
@@ -75,8 +73,7 @@ class Project:
         return any(real.is_relative_to(own.resolve()) for own in (self.root, self.base))
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """What no test reads. ``unreadable`` cassettes and ``shared`` folders were not judged."""
 
     unused: list[UnusedCase] = field(default_factory=list)
@@ -84,8 +81,7 @@ class Found:
     shared: list[Path] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What a cassette says of itself; ``trials`` are case, sample and number of answers."""
 
     function: str

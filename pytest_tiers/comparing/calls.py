@@ -7,10 +7,10 @@ not change the recordings of the others.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct, structs
 
 from pytest_tiers.cassettes.names import CONTROL, VERSUS
 from pytest_tiers.cassettes.tape import Tape
@@ -25,8 +25,7 @@ from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import Tier
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where the calls of one comparison stand: in which cassette, under which case and sample."""
 
     versus: str
@@ -46,7 +45,7 @@ class Counsel:
     ) -> None:
         self._settings, self._clients, self._open_tape = settings, clients, open_tape
         # What we ask a judge, the judge's tier answers, whatever its name.
-        self._rules = dataclasses.replace(rules, replaces=())
+        self._rules = structs.replace(rules, replaces=())
 
     def between(self, trial: PlannedTrial, tier: str, sample: int) -> Consultation:
         """For a comparison of the flagship's output with that of ``tier`` for a sample."""
@@ -152,8 +151,7 @@ class Consultation:
         """
         self._tape.finish(complete=self.problem is None)
         return [
-            dataclasses.replace(call, left_alone=self._kind, site=None)
-            for call in self._active.calls
+            structs.replace(call, left_alone=self._kind, site=None) for call in self._active.calls
         ]
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.agreements import Degree, How, degree_of, plainly
 from pytest_tiers.collection import PlannedTrial
@@ -27,8 +29,7 @@ _AT_ONCE = 8
 _ANOTHER_JUDGE = "Name another judge, or ask this one again with --tiers-record=all."
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """What one trial handed to ``tier.compare``."""
 
     tier: str
@@ -37,16 +38,14 @@ class Output:
     how: How
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """What was compared when a trial ended, and the calls that this took."""
 
     agreements: tuple[Agreement, ...] = ()
     calls: tuple[Call, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """One comparison to be made now."""
 
     one: Output

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Context, Decimal
+
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.cassettes.format import FORMAT

@@ -7,7 +7,8 @@ about its successor: the entry stays, so that production stays as it is, and say
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pytest_tiers.findings import LockChange, PromptSummary, RunSummary
 from pytest_tiers.lock.adopting import cost, entry_of, gap

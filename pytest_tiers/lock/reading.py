@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +76,7 @@ def parse(path: Path, text: str) -> Lock:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Line(Place):
+class _Line(Place, frozen=True):
     """A place whose errors name the line. ``keys`` lead there from the prompt's name."""
 
     document: str

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from pytest_tiers.merging.alike import settings_that_differ
 from pytest_tiers.merging.reading import Head, plain_trials, read_head, reading
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """What one report says of a prompt on a tier; None where it says nothing.
 
     ``verdict`` is None for the flagship and where nothing was compared. ``answered`` are the trials
@@ -31,8 +31,7 @@ class Side:
     high: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class TierChange:
+class TierChange(Struct, frozen=True):
     """One prompt on one tier, before and after; None where it was not there.
 
     Of the trials that both reports have, ``judged`` end otherwise though the answer is the same
@@ -69,8 +68,7 @@ class TierChange:
         return one.high < other.low or other.high < one.low
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(Struct, frozen=True):
     """What changed from one report to another.
 
     ``unlike`` are settings that differ, each with both values: what follows from them is no change
@@ -93,8 +91,7 @@ class Differences:
     spent_usd: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """What one report tells: its prompts' tiers and recommendations, its gate, its money."""
 
     commit: str | None

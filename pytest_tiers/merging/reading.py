@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, BinaryIO
+
+from msgspec import MsgspecError, Struct, convert
 
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent
@@ -20,37 +21,40 @@ from pytest_tiers.records import (
     Agreement,
     Call,
     CallSite,
-    Earlier,
     Fingerprint,
     LockedSite,
     LockEntry,
     NotRun,
-    Outcome,
     RequestParts,
     Revert,
-    Tokens,
     Trial,
 )
 from pytest_tiers.reports.json import SCHEMA, VERSION
+from pytest_tiers.reports.json_trials import CallEntry, TrialEntry
 from pytest_tiers.settings import Embeddings, IgnoreRule, Judge, PromptSettings, Settings
 from pytest_tiers.settling import own_pair
 from pytest_tiers.tiers import Ladder, Tier
 
 #: The line with which our own writer begins the trials, each of which has a line of its own.
-_TRIALS = ' "trials": [\n'
+_TRIALS = b' "trials": [\n'
 
 #: What `pytest-tiers merge` needs, and older reports lack.
 _MERGING = "merging"
 
 
 #: What reading something else than our own report may end in.
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_DAMAGE = (
+    MsgspecError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
-_OUTCOMES = frozenset(get_args(Outcome))
 
-
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """A report without its trials. Money in ``document`` is text, as in the file."""
 
     path: Path
@@ -60,7 +64,7 @@ class Head:
     def extent(self) -> Extent | None:
         """What the run was to do, None where nobody knows."""
         plain = self.document[_MERGING]["extent"]
-        return None if plain is None else Extent.from_builtins(plain)
+        return None if plain is None else convert(plain, Extent)
 
 
 @contextmanager
@@ -82,7 +86,7 @@ def read_head(path: Path, *, to_merge: bool = False) -> Head:
 
     ``to_merge``: the report must hold what `read_trials` needs.
     """
-    with reading(path), path.open(encoding="utf-8") as file:
+    with reading(path), path.open("rb") as file:
         document = _document(file)
         if document["schema"] != SCHEMA:
             raise ValueError(f'schema "{document["schema"]}"')
@@ -102,15 +106,15 @@ def read_head(path: Path, *, to_merge: bool = False) -> Head:
     return Head(path, document)
 
 
-def _document(file: TextIO) -> dict[str, Any]:
+def _document(file: BinaryIO) -> dict[str, Any]:
     """The report without its trials where they stand apart, else with them."""
-    lines: list[str] = []
+    lines: list[bytes] = []
     for line in file:
         if line == _TRIALS:
-            head = "".join(lines).rstrip().removesuffix(",")
-            return dict(json.loads(head + "}"))
+            head = b"".join(lines).rstrip().removesuffix(b",")
+            return dict(json.loads(head + b"}"))
         lines.append(line)
-    return dict(json.loads("".join(lines)))
+    return dict(json.loads(b"".join(lines)))
 
 
 def read_trials(head: Head, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Trial]:
@@ -118,30 +122,30 @@ def read_trials(head: Head, settings: Mapping[str, Mapping[str, Any]]) -> Iterat
 
     ``settings`` is what the trials of each prompt say of it. Raises ConfigurationError.
     """
-    with reading(head.path), head.path.open(encoding="utf-8") as file:
+    with reading(head.path), head.path.open("rb") as file:
         maker = _Maker(head.document, settings)
-        for plain in _trials(file):
-            yield maker.trial(plain)
+        for line in _trials(file):
+            yield maker.trial(TrialEntry.from_json(line))
 
 
 def plain_trials(head: Head) -> Iterator[Mapping[str, Any]]:
     """The report's trials as they stand there, one at a time. Raises ConfigurationError."""
-    with reading(head.path), head.path.open(encoding="utf-8") as file:
-        yield from _trials(file)
+    with reading(head.path), head.path.open("rb") as file:
+        yield from map(json.loads, _trials(file))
 
 
-def _trials(file: TextIO) -> Iterator[dict[str, Any]]:
+def _trials(file: BinaryIO) -> Iterator[bytes]:
+    """Each trial's JSON."""
     for line in file:
         if line == _TRIALS:
             break
     else:  # written again by another program
         file.seek(0)
-        yield from json.load(file)["trials"]
+        yield from (json.dumps(trial).encode() for trial in json.load(file)["trials"])
         return
-    decode = json.JSONDecoder().raw_decode
     for line in file:
-        if line.startswith("  "):
-            yield decode(line, 2)[0]
+        if line.startswith(b"  "):
+            yield line.rstrip().removesuffix(b",")
 
 
 class _Maker:
@@ -164,77 +168,72 @@ class _Maker:
             for must_pass in (False, True)
         }
 
-    def trial(self, plain: dict[str, Any]) -> Trial:
-        prompt, tier = sys.intern(plain["prompt"]), sys.intern(plain["tier"])
-        case, sample = plain["case"], plain["sample"]
-        compared, cassette = plain["compared"], plain["cassette"]
-        if plain["outcome"] not in _OUTCOMES:
-            raise ValueError(f'outcome "{plain["outcome"]}"')
+    def trial(self, entry: TrialEntry) -> Trial:
+        tier, case, compared = sys.intern(entry.tier), entry.case, entry.compared
         settled: tuple[Agreement, ...] = ()
-        if plain["agreement"] is not None:
-            number = own_pair(sample)[0] if tier == self._flagship else sample
-            settled = (Agreement(tier, number, plain["agreement"], plain["output_difference"]),)
+        if entry.agreement is not None:
+            number = own_pair(entry.sample)[0] if tier == self._flagship else entry.sample
+            settled = (Agreement(tier, number, entry.agreement, entry.output_difference),)
         return Trial(
-            prompt=prompt,
+            prompt=sys.intern(entry.prompt),
             case=case,
             tier=tier,
-            sample=sample,
-            outcome=plain["outcome"],
-            nodeid=plain["nodeid"],
-            reason=plain["reason"],
-            score=plain["score"],
-            check=plain["check"],
-            controls=tuple(plain["controls"]),
-            output_match=plain["output_match"],
-            replayed=plain["replayed"],
-            calls=tuple(map(self._call, plain["calls"])),
-            answer=plain["answer"],
-            question=plain["question"],
-            output=None if compared is None else compared["output"],
+            sample=entry.sample,
+            outcome=entry.outcome,
+            nodeid=entry.nodeid,
+            reason=entry.reason,
+            score=entry.score,
+            check=entry.check,
+            controls=entry.controls,
+            output_match=entry.output_match,
+            replayed=entry.replayed,
+            calls=tuple(map(self._call, entry.calls)),
+            answer=entry.answer,
+            question=entry.question,
+            output=None if compared is None else compared.output,
             has_output=compared is not None,
-            compared_by=None if compared is None else compared["by"],
-            compare_options={} if compared is None else compared["options"],
+            compared_by=None if compared is None else compared.by,
+            compare_options={} if compared is None else compared.options,
             settled=settled,
-            agreement=plain["agreement"],
-            output_difference=plain["output_difference"],
-            stale=plain["stale"],
-            changed=tuple(plain["changed"]),
-            budget=plain["budget"],
-            model_gone=plain["model_gone"],
-            expects_call=plain["expects_call"],
-            settings=self._settings[prompt, plain["must_pass"]],
-            recording=None if cassette is None else self._recording(cassette, case),
-            generation=plain["generation"],
-            earlier=None if plain["earlier"] is None else Earlier.from_builtins(plain["earlier"]),
+            agreement=entry.agreement,
+            output_difference=entry.output_difference,
+            stale=entry.stale,
+            changed=entry.changed,
+            budget=entry.budget,
+            model_gone=entry.model_gone,
+            expects_call=entry.expects_call,
+            settings=self._settings[entry.prompt, entry.must_pass],
+            recording=None if entry.cassette is None else self._recording(entry.cassette, case),
+            generation=entry.generation,
+            earlier=entry.earlier,
         )
 
     def _recording(self, cassette: int, case: str) -> tuple[str, str]:
         path, function = self._cassettes[cassette]
         return path, case if function is None else case[len(function) + 1 : -1]
 
-    def _call(self, plain: dict[str, Any]) -> Call:
-        stack = self._stacks[plain["stack"]]
+    def _call(self, entry: CallEntry) -> Call:
+        stack = self._stacks[entry.stack]
         is_named = bool(stack) and stack[0].is_named
-        tokens, model, asked = plain["tokens"], plain["model"], plain["model_asked"]
         return Call(
-            model_asked=asked and sys.intern(asked),
-            model=model and sys.intern(model),
-            answered_by=plain["answered_by"] and sys.intern(plain["answered_by"]),
-            endpoint=sys.intern(plain["endpoint"]),
-            status=plain["status"],
-            stream=plain["stream"],
-            tokens=None if tokens is None else Tokens(**tokens),
-            cost_usd=_usd(plain["cost_usd"]),
-            uncached_cost_usd=_usd(plain["uncached_cost_usd"]),
-            seconds=plain["seconds"],
-            recorded_at=plain["recorded_at"],
-            replayed=plain["replayed"],
-            site=stack[0].label if stack else plain["site"],
-            site_key=stack[0].key if stack else plain["site_key"],
+            model_asked=entry.model_asked and sys.intern(entry.model_asked),
+            model=entry.model and sys.intern(entry.model),
+            answered_by=entry.answered_by and sys.intern(entry.answered_by),
+            endpoint=sys.intern(entry.endpoint),
+            status=entry.status,
+            stream=entry.stream,
+            tokens=entry.tokens,
+            cost_usd=_usd(entry.cost_usd),
+            uncached_cost_usd=_usd(entry.uncached_cost_usd),
+            seconds=entry.seconds,
+            recorded_at=entry.recorded_at,
+            replayed=entry.replayed,
+            site=stack[0].label if stack else entry.site,
+            site_key=stack[0].key if stack else entry.site_key,
             callers=() if is_named else stack[1:],
             within=stack[1:] if is_named else (),
-            left_alone=plain["left_alone"],
-            error=plain["error"],
+            left_alone=entry.left_alone,
+            error=entry.error,
         )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.control_cases import chosen
 from pytest_tiers.errors import ConfigurationError
@@ -39,8 +41,7 @@ _Key = tuple[str, str, str, int]
 _OF_THE_SELECTION = ("reason", "answer", "question", "output_difference", "nodeid", "recording")
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """What several shards say together.
 
     ``duplicates`` trials were in more than one of them, and are counted once. ``missing`` cases
@@ -192,7 +193,7 @@ def _same(one: Trial, other: Trial) -> Trial | None:
 def _essence(trial: Trial) -> Trial:
     settled = tuple(replace(each, difference=None) for each in trial.settled)
     nothing = dict.fromkeys(_OF_THE_SELECTION)
-    return replace(trial, **nothing, controls=(), settled=settled)  # type: ignore[arg-type]
+    return replace(trial, **nothing, controls=(), settled=settled)
 
 
 def _told(trial: Trial) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fnmatch
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.agreements import How
 from pytest_tiers.cassettes.matching import SentRequest
@@ -29,8 +31,7 @@ from pytest_tiers.tiers import Tier
 _MOST_ASKED = 20
 
 
-@dataclass(frozen=True, slots=True)
-class CallRules:
+class CallRules(Struct, frozen=True):
     """What decides how a call is treated, the same for all trials of a session."""
 
     replaces: tuple[str, ...]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_tiers.cassettes.matching import SentRequest
 
 
-@dataclass(eq=False, slots=True)
-class _Failure:
+class _Failure(Struct, eq=False):
     """An attempt that got no usable answer. One that is retried counts until the retry ends."""
 
     reason: str

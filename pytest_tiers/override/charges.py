@@ -7,9 +7,11 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.matching import SentRequest
@@ -72,8 +74,7 @@ class Till:
             self._largest_use[prompt, tier] = used
 
 
-@dataclass(frozen=True, slots=True)
-class Paid:
+class Paid(Struct, frozen=True):
     """An answer after its price was taken: the call, what it said, and how it counts."""
 
     call: Call

@@ -6,9 +6,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from pytest_tiers.cassettes.format import RecordedCall
 from pytest_tiers.cassettes.matching import SentRequest
@@ -31,8 +32,7 @@ _QUOTABLE = 20
 _POLL = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Follower:
+class Follower(Struct, frozen=True):
     """A trial whose first question may be asked before it runs.
 
     ``tape`` journals what is answered, and hands it on to the trial.

@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.senders import Sender
@@ -27,8 +28,7 @@ _BASE_URL_VARIABLE = "OPENAI_BASE_URL"
 _TRACES = "https://api.openai.com/v1/traces/ingest"
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Whose the calls of one of our own threads are; None: ours, and no trial's."""
 
     trial: ActiveTrial | None

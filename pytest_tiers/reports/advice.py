@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.mixes import mix_steps
@@ -21,8 +22,7 @@ _OPEN = ("inconclusive", "matches")
 _MOST_STEPS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
+class _Option(Struct, frozen=True):
     """One candidate of one prompt; ``gain`` is what it saves in 1,000 runs, in USD."""
 
     prompt: PromptSummary
@@ -54,8 +54,7 @@ class _Option:
         return f"{text}, {money(self.weight)} a month" if self.prompt.monthly_runs else text
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """A downgrade that is proven and not locked yet; ``gain`` is what it saves, in words.
 
     ``prompt`` is its id, ``name`` its short name.

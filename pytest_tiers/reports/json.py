@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import to_builtins
 
 from pytest_tiers.drift import Drift
 from pytest_tiers.findings import (
@@ -31,11 +32,10 @@ from pytest_tiers.records import LockEntry
 from pytest_tiers.reports.gates import gate_sentence
 from pytest_tiers.reports.json_trials import (
     Tables,
+    TrialEntry,
     finite,
     money_entry,
     not_run_entries,
-    tokens_entry,
-    trial_entry,
 )
 from pytest_tiers.reports.numbers import plain
 from pytest_tiers.reports.table import by_id
@@ -45,13 +45,6 @@ from pytest_tiers.verdicts import Comparison
 
 SCHEMA = "pytest-tiers/report"
 VERSION = 1
-
-
-def report(summary: RunSummary) -> dict[str, Any]:
-    """The run as builtins: money is exact text in USD, what is unknown is None."""
-    tables = Tables.of(summary)
-    trials = [trial_entry(trial, tables) for trial in summary.trials]
-    return {**_head(summary, tables), "trials": trials}
 
 
 def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
@@ -66,7 +59,7 @@ def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
         "recorded_anew": [_drift(each) for each in summary.recorded_anew],
         "suite": {name: _suite(found) for name, found in summary.suite.items()},
         "sites": _sites(summary.by_site),
-        "coverage": None if summary.coverage is None else asdict(summary.coverage),
+        "coverage": to_builtins(summary.coverage),
         "changes": [_change(change) for change in summary.changes],
         "savings": _savings(summary.savings),
         "spent_usd": plain(summary.spent_usd),
@@ -79,8 +72,8 @@ def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
         "other_models": list(summary.other_models),
         "drift": list(summary.drift),
         "gate": _gate(summary),
-        "models_gone": [{**asdict(each), "prompts": list(each.prompts)} for each in summary.gone],
-        "retiring": [{**asdict(each), "locked": list(each.locked)} for each in summary.retiring],
+        "models_gone": to_builtins(summary.gone),
+        "retiring": to_builtins(summary.retiring),
         "merging": _merging(summary, tables),
     }
 
@@ -89,14 +82,14 @@ def _merging(summary: RunSummary, tables: Tables) -> dict[str, Any]:
     """What `pytest-tiers merge` needs beside the rest (docs/ci.md)."""
     settings = summary.settings
     return {
-        "extent": None if summary.extent is None else summary.extent.to_builtins(),
+        "extent": to_builtins(summary.extent),
         # As it was when the run began: what the run changed there it proved by itself.
         "lock": {
             "prompts": [
                 {**_locked(entry), "prompt": name, "cassette_format": entry.cassette_format}
                 for name, entry in settings.locked.items()
             ],
-            "reverts": [asdict(revert) for revert in settings.reverts],
+            "reverts": to_builtins(settings.reverts),
         },
         "not_run": not_run_entries(summary.not_run),
         **tables.to_builtins(),
@@ -110,10 +103,9 @@ def parts(summary: RunSummary) -> Iterator[str]:
         _head(summary, tables), ensure_ascii=False, indent=1, allow_nan=False, default=str
     )
     yield head.removesuffix("\n}") + ',\n "trials": ['
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     for number, trial in enumerate(summary.trials):
         yield ("," if number else "") + "\n  "
-        yield encode(trial_entry(trial, tables))
+        yield TrialEntry.of(trial, tables).to_json()
     yield "\n ]\n}\n"
 
 
@@ -144,7 +136,7 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "prompts": _prompts_settings(settings),
         "strict_lock": settings.strict_lock,
         "max_age": settings.max_age,
-        "judge": None if settings.judge is None else asdict(settings.judge),
+        "judge": to_builtins(settings.judge),
         "embeddings": _embeddings(settings.embeddings),
     }
 
@@ -183,7 +175,7 @@ def _prompts_settings(settings: Settings) -> dict[str, Any]:
 
 def _prompt_settings(settings: PromptSettings) -> dict[str, Any]:
     """What the configuration file says of a prompt; what it does not say is left out."""
-    said = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    said = {name: getattr(settings, name) for name in settings.__struct_fields__}
     return {name: _plain(value) for name, value in said.items() if value is not None}
 
 
@@ -220,9 +212,9 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         "recommended": prompt.recommended,
         "locked": None if locked is None else _locked(locked),
         "notice": prompt.notice,
-        "ruled_out": {tier: asdict(why) for tier, why in prompt.ruled_out.items()},
+        "ruled_out": to_builtins(prompt.ruled_out),
         "control": _control(prompt.control),
-        "disagreements": {name: asdict(each) for name, each in prompt.disagreements.items()},
+        "disagreements": to_builtins(prompt.disagreements),
         "sites": [_site(site) for site in prompt.sites],
         "left_out": {name: _left_out(each) for name, each in prompt.left_out.items()},
         "cascades": {tier: _cascade(one) for tier, one in prompt.cascades.items()},
@@ -245,7 +237,7 @@ def _mixes(found: MixFindings) -> list[dict[str, Any]]:
             "trials": mix.trials,
             "calls": mix.calls,
             "usd_per_1000": money_entry(mix.cost_per_1000),
-            "ruled_out": None if mix.ruled_out is None else asdict(mix.ruled_out),
+            "ruled_out": to_builtins(mix.ruled_out),
         }
         for mix in found.mixes
     ]
@@ -300,7 +292,7 @@ def _site(stats: SiteStats) -> dict[str, Any]:
         "key": stats.key,
         "calls": stats.calls,
         "cost_share": finite(stats.cost_share),
-        "tokens": tokens_entry(stats.tokens),
+        "tokens": to_builtins(stats.tokens),
         "cost_usd": money_entry(stats.cost_usd),
         "seconds": {"p50": finite(stats.seconds_p50), "p95": finite(stats.seconds_p95)},
     }
@@ -347,14 +339,14 @@ def _locked(entry: LockEntry) -> dict[str, Any]:
         "replaces_usd_per_1000": money_entry(entry.replaces_usd_per_1000),
         "input_tokens_per_1000": entry.input_tokens_per_1000,
         "output_tokens_per_1000": entry.output_tokens_per_1000,
-        "holds_for": asdict(entry.holds_for),
+        "holds_for": to_builtins(entry.holds_for),
         "changed_on": entry.changed_on,
         "accepted": entry.accepted,
         "accepted_on": entry.accepted_on,
         "versus": entry.versus,
         "versus_model": entry.versus_model,
         "replaced_on": entry.replaced_on,
-        "sites": [asdict(site) for site in entry.sites],
+        "sites": to_builtins(entry.sites),
         "known_misses": {case: list(samples) for case, samples in entry.known_misses.items()},
     }
 
@@ -366,8 +358,8 @@ def _cascade(one: Cascade) -> dict[str, Any]:
         "escalated": one.escalated,
         "left_out": one.left_out,
         "passed": one.passed,
-        "pass_rate": asdict(one.pass_rate),
-        "escalated_share": asdict(one.escalated_share),
+        "pass_rate": to_builtins(one.pass_rate),
+        "escalated_share": to_builtins(one.escalated_share),
         "usd_per_1000": money_entry(one.usd_per_1000),
         "saving": finite(one.saving),
         "stops_paying_at": finite(one.stops_paying_at),
@@ -377,7 +369,7 @@ def _cascade(one: Cascade) -> dict[str, Any]:
 
 
 def _left_out(left_out: LeftOut) -> dict[str, Any]:
-    return {**asdict(left_out), "spared_usd": money_entry(left_out.spared_usd)}
+    return {**to_builtins(left_out), "spared_usd": money_entry(left_out.spared_usd)}
 
 
 def _control(control: Control | None) -> dict[str, Any] | None:
@@ -395,12 +387,12 @@ def _stats(stats: TierStats) -> dict[str, Any]:
         "errors": stats.errors,
         "no_calls": stats.no_calls,
         "calls": stats.calls,
-        "tokens": tokens_entry(stats.tokens),
+        "tokens": to_builtins(stats.tokens),
         "cost_usd": money_entry(stats.cost_usd),
         "unpriced_calls": stats.unpriced_calls,
         "seconds": {"p50": finite(stats.seconds_p50), "p95": finite(stats.seconds_p95)},
         "usd_per_1000": money_entry(stats.cost_per_1000),
-        "pass_rate": None if stats.pass_rate is None else asdict(stats.pass_rate),
+        "pass_rate": to_builtins(stats.pass_rate),
         "mean_score": finite(stats.mean_score),
         "inconsistent": stats.inconsistent,
     }
@@ -458,7 +450,7 @@ def _savings(savings: Savings) -> dict[str, Any]:
 
 def _drift(drift: Drift) -> dict[str, Any]:
     return {
-        **asdict(drift),
+        **to_builtins(drift),
         "log_evidence": finite(drift.log_evidence),
         "usd_before": money_entry(drift.usd_before),
         "usd_now": money_entry(drift.usd_now),

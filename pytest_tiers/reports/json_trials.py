@@ -6,20 +6,31 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from msgspec import DecodeError, Struct, convert, to_builtins
+from msgspec.json import Decoder, Encoder
+
 from pytest_tiers.call_sites import stack_of
 from pytest_tiers.findings import RunSummary
 from pytest_tiers.fingerprints import common_parts
-from pytest_tiers.records import Call, CallSite, NotRun, RequestParts, Tokens, Trial
+from pytest_tiers.records import (
+    Call,
+    CallSite,
+    Earlier,
+    NotRun,
+    Outcome,
+    Part,
+    RequestParts,
+    Tokens,
+    Trial,
+)
 from pytest_tiers.reports.numbers import plain
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(Struct, frozen=True):
     """What trials name by its number: the same few stacks and cassettes stand in all of them.
 
     A cassette stands beside its test, where prompts join several. ``telling`` are the cases whose
@@ -67,7 +78,7 @@ class Tables:
                 [self._in_project(Path(path)), function] for path, function in self.cassettes
             ],
             "requests": {
-                prompt: {tier: [asdict(each) for each in parts] for tier, parts in tiers.items()}
+                prompt: {tier: to_builtins(parts) for tier, parts in tiers.items()}
                 for prompt, tiers in self.requests.items()
             },
         }
@@ -103,52 +114,157 @@ def _telling(summary: RunSummary) -> Iterator[tuple[str, str]]:
                 yield case
 
 
-def trial_entry(trial: Trial, tables: Tables) -> dict[str, Any]:
-    """One trial. Its answer stands there only where a report may show it."""
-    tells = (trial.prompt, trial.case) in tables.telling
-    cassette = cassette_of(trial)
-    return {
-        "prompt": trial.prompt,
-        "case": trial.case,
-        "tier": trial.tier,
-        "sample": trial.sample,
-        "outcome": trial.outcome,
-        "reason": trial.reason,
-        "score": finite(trial.score),
-        "check": trial.check,
-        "output_match": trial.output_match,
-        "agreement": finite(trial.agreement),
-        "output_difference": trial.output_difference,
-        "replayed": trial.replayed,
-        "calls": [_call(call, tables) for call in trial.calls],
-        "nodeid": trial.nodeid,
-        "must_pass": bool(trial.settings.get("must_pass")),
-        "expects_call": trial.expects_call,
-        "stale": trial.stale,
-        "changed": list(trial.changed),
-        "budget": trial.budget,
-        "model_gone": trial.model_gone,
-        "controls": list(trial.controls),
-        "cassette": None if cassette is None else tables.cassettes[cassette],
-        "generation": trial.generation,
-        "earlier": None if trial.earlier is None else trial.earlier.to_builtins(),
-        "compared": _compared(trial),
-        "answer": trial.answer if tells else None,
-        "question": trial.question if tells else None,
-    }
+class CallEntry(Struct, frozen=True):
+    """A call as it stands in the report; ``stack`` is the number of its lines in the tables."""
+
+    model_asked: str | None
+    model: str | None
+    answered_by: str | None
+    endpoint: str
+    status: int | None
+    stream: bool
+    tokens: Tokens | None
+    cost_usd: str | None
+    seconds: float | None
+    site: str | None
+    site_key: str | None
+    left_alone: str | None
+    error: str | None
+    uncached_cost_usd: str | None
+    recorded_at: str | None
+    replayed: bool
+    stack: int
+
+    @classmethod
+    def of(cls, call: Call, tables: Tables) -> CallEntry:
+        """The entry of a call."""
+        return cls(
+            model_asked=call.model_asked,
+            model=call.model,
+            answered_by=call.answered_by,
+            endpoint=call.endpoint,
+            status=call.status,
+            stream=call.stream,
+            tokens=call.tokens,
+            cost_usd=money_entry(call.cost_usd),
+            seconds=call.seconds,
+            site=call.site,
+            site_key=call.site_key,
+            left_alone=call.left_alone,
+            error=call.error,
+            uncached_cost_usd=money_entry(call.uncached_cost_usd),
+            recorded_at=call.recorded_at,
+            replayed=call.replayed,
+            stack=tables.stacks[stack_of(call)],
+        )
 
 
-def _compared(trial: Trial) -> dict[str, Any] | None:
-    """What the test handed to ``tier.compare``, and how; null where it handed over nothing.
+class Compared(Struct, frozen=True):
+    """What a test handed to ``tier.compare``, and how.
 
-    ``options`` is null where only the trial's own process can compare, ``output`` too where JSON
+    ``options`` is None where only the trial's own process can compare, ``output`` too where JSON
     cannot hold it.
     """
+
+    by: str | None
+    output: Any
+    options: dict[str, Any] | None
+
+
+class TrialEntry(Struct, frozen=True):
+    """A trial as it stands in the report. Its answer stands there only where a report may show it.
+
+    ``cassette`` is its number in the tables.
+    """
+
+    prompt: str
+    case: str
+    tier: str
+    sample: int
+    outcome: Outcome
+    reason: str | None
+    score: float | None
+    check: bool | None
+    output_match: bool | None
+    agreement: float | None
+    output_difference: str | None
+    replayed: bool
+    calls: tuple[CallEntry, ...]
+    nodeid: str
+    must_pass: bool
+    expects_call: bool
+    stale: bool
+    changed: tuple[Part, ...]
+    budget: bool
+    model_gone: bool
+    controls: tuple[bool, ...]
+    cassette: int | None
+    generation: int
+    earlier: Earlier | None
+    compared: Compared | None
+    answer: str | None
+    question: str | None
+
+    @classmethod
+    def of(cls, trial: Trial, tables: Tables) -> TrialEntry:
+        """The entry of a trial."""
+        tells = (trial.prompt, trial.case) in tables.telling
+        cassette = cassette_of(trial)
+        return cls(
+            prompt=trial.prompt,
+            case=trial.case,
+            tier=trial.tier,
+            sample=trial.sample,
+            outcome=trial.outcome,
+            reason=trial.reason,
+            score=trial.score,
+            check=trial.check,
+            output_match=trial.output_match,
+            agreement=trial.agreement,
+            output_difference=trial.output_difference,
+            replayed=trial.replayed,
+            calls=tuple([CallEntry.of(call, tables) for call in trial.calls]),
+            nodeid=trial.nodeid,
+            must_pass=bool(trial.settings.get("must_pass")),
+            expects_call=trial.expects_call,
+            stale=trial.stale,
+            changed=trial.changed,
+            budget=trial.budget,
+            model_gone=trial.model_gone,
+            controls=trial.controls,
+            cassette=None if cassette is None else tables.cassettes[cassette],
+            generation=trial.generation,
+            earlier=trial.earlier,
+            compared=_compared(trial),
+            answer=trial.answer if tells else None,
+            question=trial.question if tells else None,
+        )
+
+    def to_json(self) -> str:
+        """The entry in one line; infinite numbers and NaN, which JSON does not have, are null."""
+        try:
+            return _ENCODER.encode(self).decode()
+        except UnicodeEncodeError:  # a lone surrogate, which an answer's own JSON can hold
+            return json.dumps(to_builtins(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: bytes) -> TrialEntry:
+        """The entry in a line. Raises MsgspecError or ValueError where it is none."""
+        try:
+            return _DECODER.decode(line)
+        except DecodeError:  # perhaps for a lone surrogate
+            return convert(json.loads(line), cls)
+
+
+_ENCODER = Encoder()
+_DECODER = Decoder(TrialEntry)
+
+
+def _compared(trial: Trial) -> Compared | None:
     if not trial.has_output:
         return None
     options = None if trial.compare_options is None else dict(trial.compare_options)
-    output, options = _exact(trial.output), _exact(options)
-    return {"by": trial.compared_by, "output": output, "options": options}
+    return Compared(trial.compared_by, _exact(trial.output), _exact(options))
 
 
 def _exact(value: Any) -> Any:
@@ -158,28 +274,6 @@ def _exact(value: Any) -> Any:
     except (TypeError, ValueError):
         return None
     return value if again == value else None
-
-
-def _call(call: Call, tables: Tables) -> dict[str, Any]:
-    return {
-        "model_asked": call.model_asked,
-        "model": call.model,
-        "answered_by": call.answered_by,
-        "endpoint": call.endpoint,
-        "status": call.status,
-        "stream": call.stream,
-        "tokens": None if call.tokens is None else tokens_entry(call.tokens),
-        "cost_usd": money_entry(call.cost_usd),
-        "seconds": finite(call.seconds),
-        "site": call.site,
-        "site_key": call.site_key,
-        "left_alone": call.left_alone,
-        "error": call.error,
-        "uncached_cost_usd": money_entry(call.uncached_cost_usd),
-        "recorded_at": call.recorded_at,
-        "replayed": call.replayed,
-        "stack": tables.stacks[stack_of(call)],
-    }
 
 
 def not_run_entries(not_run: Iterable[NotRun]) -> list[dict[str, Any]]:
@@ -192,16 +286,6 @@ def not_run_entries(not_run: Iterable[NotRun]) -> list[dict[str, Any]]:
         {"prompt": prompt, "tier": tier, "why": why, "samples": samples, "cases": dict(cases)}
         for (prompt, tier, why, samples), cases in found.items()
     ]
-
-
-def tokens_entry(tokens: Tokens) -> dict[str, int]:
-    """Numbers of tokens."""
-    return {
-        "input": tokens.input,
-        "cached_input": tokens.cached_input,
-        "output": tokens.output,
-        "reasoning": tokens.reasoning,
-    }
 
 
 def money_entry(usd: Decimal | None) -> str | None:

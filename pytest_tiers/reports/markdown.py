@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple
+
+from msgspec.structs import astuple
 
 from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.cascades import cascade_lines

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from pytest_tiers.reports.numbers import count, money
 
 
-@dataclass(frozen=True, slots=True)
-class SoFar:
+class SoFar(Struct, frozen=True):
     """What a run has recorded: trials ``done`` of ``trials``, and calls ``under_way``.
 
     ``spent`` is in USD, ``unpriced`` counts the calls that are not in it, ``seconds`` is how long

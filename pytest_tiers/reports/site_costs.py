@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.columns import columns
@@ -20,8 +22,7 @@ _SHORTEST_LABEL = 12
 _RIGHT = range(1, 6)
 
 
-@dataclass(frozen=True, slots=True)
-class SiteRow:
+class SiteRow(Struct, frozen=True):
     """One call site of a prompt, every cell as text; ``p50`` and ``p95`` are of its calls."""
 
     site: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
 from pytest_tiers.modes import By
@@ -15,8 +16,7 @@ from pytest_tiers.reports.text import one_line
 _NO_ANSWERS = ("unsupported", "no-data")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One candidate of one prompt, every cell as text.
 
     ``passed`` and ``flagship_passed`` read "31/32": passed trials of those that count (the

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.reports.control import blindness
@@ -30,8 +31,7 @@ _LONGEST_NAME = 48
 _MOST_ALIKE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Reason:
+class _Reason(Struct, frozen=True):
     """Why one candidate of one prompt got its verdict.
 
     ``kind`` groups reasons that differ in numbers alone; ``rank`` is the candidate's place on
@@ -52,8 +52,7 @@ class _Reason:
         return self.comparison.tier
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
+class _Context(Struct, frozen=True):
     """What the words need besides the comparison itself."""
 
     summary: RunSummary

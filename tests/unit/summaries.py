@@ -7,9 +7,10 @@ of evidence, which no text shows, and sums of money are plausible only.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from pytest_tiers.findings import (
     Control,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from pytest_tiers.call_sites import SiteCases, attribute, site_stats
 from pytest_tiers.records import Call, CallSite, Tokens, Trial

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from itertools import chain
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_tiers.cascades import cascades, pays
 from pytest_tiers.findings import Cascade

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from pytest_tiers.application.changes import changes
 from pytest_tiers.findings import BySite, Change, PromptSummary, RunSummary

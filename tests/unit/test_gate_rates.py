@@ -145,7 +145,7 @@ def worse(difference: float, log_worse: float) -> PromptSummary:
 def test_a_locked_tier_that_is_worse_than_the_flagship(
     difference: float, log_worse: float, proven: list[str], not_proven: list[str]
 ) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     entry: LockEntry = replace(ENTRY, accepted=None, accepted_on=None)
     tests = rate_tests(worse(difference, log_worse), "mini", trials(28, 12), entry)

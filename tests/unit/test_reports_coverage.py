@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from pytest_tiers.findings import Coverage, UntestedSite
 from pytest_tiers.reports.coverage import coverage_sentences

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_tiers.findings import Cascade, Disagreement, PassRate, RunSummary, SiteStats
 from pytest_tiers.records import Tokens

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
 from decimal import Decimal
 from xml.etree import ElementTree
+
+from msgspec.structs import astuple, replace
 
 from pytest_tiers.findings import PromptSummary, SiteStats
 from pytest_tiers.records import CallSite, Tokens

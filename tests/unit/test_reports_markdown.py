@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from pytest_tiers.findings import Gate, GateReason
 from pytest_tiers.reports.github import marks

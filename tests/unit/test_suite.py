@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.findings import SuiteFinding
@@ -73,7 +73,7 @@ def test_a_prompt_whose_flagship_fails_dilutes_nothing() -> None:
     found = suite({"a": "1/1*40", "b": "1/1*40", "broken": "0/0*500"})
     assert found == SuiteFinding(
         **{
-            **{name: getattr(found, name) for name in SuiteFinding.__dataclass_fields__},
+            **{name: getattr(found, name) for name in SuiteFinding.__struct_fields__},
             "prompts": 2,
             "cases": 80,
             "left_out": ("broken",),
@@ -133,7 +133,7 @@ FINDING = SuiteFinding("mini", "full", 12, 412, -0.011, 0.0391, (), (), ())
     ],
 )
 def test_in_words(changes: dict[str, Any], expected: str) -> None:
-    known = {name: getattr(FINDING, name) for name in SuiteFinding.__dataclass_fields__}
+    known = {name: getattr(FINDING, name) for name in SuiteFinding.__struct_fields__}
     summary = run_summary(
         *(prompt_summary(f"t.py::{name}") for name in "abc"),
         suite={"mini": SuiteFinding(**{**known, **changes})},

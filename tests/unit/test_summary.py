@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary
 from pytest_tiers.records import Call, Outcome, Tokens, Trial

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from itertools import zip_longest
+
+from msgspec import Struct
 
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.differences import said
@@ -18,16 +19,14 @@ _KEPT_BEFORE = 200
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A part of an answer as a reader sees it; ``differs`` from the other one's."""
 
     text: str
     differs: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What is shown of an answer; ``before`` and ``after`` name what is left out, or are empty."""
 
     pieces: tuple[Piece, ...]

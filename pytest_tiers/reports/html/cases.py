@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import zip_longest
+
+from msgspec import Struct
 
 from pytest_tiers.findings import PromptSummary, RunSummary
 from pytest_tiers.questions import shortened
@@ -36,16 +37,14 @@ _LONGEST_NAME = 100
 _WORST_FIRST: tuple[Outcome, ...] = ("error", "no-call", "unsupported", "missed", "passed")
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """A case on a tier: its outcome in a word, and the outcome that decides how it looks."""
 
     text: str
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixRow:
+class MatrixRow(Struct, frozen=True):
     """A case on each tier; ``anchor`` leads to its answers where they are shown."""
 
     case: str
@@ -53,8 +52,7 @@ class MatrixRow:
     anchor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """One tier's answer: how it ended, why, tokens, cost and seconds of its calls."""
 
     tier: str
@@ -64,16 +62,14 @@ class Side:
     shown: Shown
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """The flagship's and a candidate's answer to the same request."""
 
     flagship: Side
     candidate: Side
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """A case, and one of its samples, in which a candidate and the flagship ended differently.
 
     ``name`` is the case as the trials have it, ``title`` as a reader sees it; ``question_note``
@@ -98,8 +94,7 @@ class Case:
         return escaped + _MARKUP_BYTES * len(self.pairs)
 
 
-@dataclass(frozen=True, slots=True)
-class PromptCases:
+class PromptCases(Struct, frozen=True):
     """The cases of one prompt that differ: those that are shown, and how many are not."""
 
     shown: tuple[Case, ...] = ()

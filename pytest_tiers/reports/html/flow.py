@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from markupsafe import Markup
+from msgspec import Struct
 
 from pytest_tiers.findings import PromptSummary, SiteStats
 from pytest_tiers.reports.html.svg import Drawing
@@ -21,8 +21,7 @@ _ROW = _HEIGHT + _GAP
 _LONGEST = 17
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One call site of a prompt by its short ``name``; ``tier`` is the one it should run on."""
 
     row: SiteRow

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from operator import itemgetter
 
 from markupsafe import Markup
+from msgspec import Struct
 
 from pytest_tiers.findings import LadderEntry, PassRate, PromptSummary
 from pytest_tiers.reports.html.svg import Drawing
@@ -97,8 +97,7 @@ def latency_bar(
     return drawing.markup
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One tier of a prompt in the plot; ``cost`` in USD for 1,000 runs."""
 
     tier: str

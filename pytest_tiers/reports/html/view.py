@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from markupsafe import Markup
+from msgspec import Struct
 
 from pytest_tiers.reports.advice import Move
 from pytest_tiers.reports.html.cases import Case, MatrixRow
@@ -12,24 +11,21 @@ from pytest_tiers.reports.html.flow import Step
 from pytest_tiers.reports.table import Row
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number as a reader sees it, and exactly as in the JSON report where it is known."""
 
     text: str
     exact: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedMove:
+class LinkedMove(Struct, frozen=True):
     """A prompt to downgrade now, with the anchor of its section."""
 
     anchor: str
     move: Move
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One of the lines on top: what it answers, the answer in a word, and the rest of it.
 
     ``more_moves`` are not listed in ``moves``.
@@ -42,8 +38,7 @@ class Statement:
     more_moves: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One comparison in the table of prompts."""
 
     tier: str
@@ -59,8 +54,7 @@ class Candidate:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """One call site in the table of call sites, as a prompt in that of prompts."""
 
     name: str
@@ -68,8 +62,7 @@ class Site:
     candidates: tuple[Candidate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """One tier of a prompt: how it did, and what it takes.
 
     ``differs`` is how often it ends differently from the flagship.
@@ -87,8 +80,7 @@ class Tier:
     differs: Number | None
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Struct, frozen=True):
     """One prompt with all that is known about it; ``differing`` cases have an anchor each.
 
     ``flow`` is a picture of its ``steps``, its call sites, where it has several.
@@ -119,16 +111,14 @@ class Prompt:
         return any(tier.differs for tier in self.tiers)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Prompts of which the same can be said."""
 
     title: str
     prompts: tuple[Prompt, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(Struct, frozen=True):
     """Recorded seconds per call of one tier, over all prompts."""
 
     tier: str
@@ -138,8 +128,7 @@ class Latency:
     bar: Markup | None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """All that the page shows; ``longest`` is where the scale of the latencies ends.
 
     ``sites`` are judged where that says more than the prompts; ``site_notes`` stand beside.
