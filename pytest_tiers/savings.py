@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from pytest_tiers.findings import PromptSummary, Savings
+from pytest_tiers.records import LockEntry
 from pytest_tiers.verdicts import Verdict
 
 #: Verdicts that do not rule a candidate out.
@@ -13,6 +14,14 @@ _OPEN: frozenset[Verdict] = frozenset({"safe", "matches", "inconclusive"})
 
 #: Verdicts that rule one out.
 _CLOSED: frozenset[Verdict] = frozenset({"worse", "unsupported"})
+
+
+def is_cheaper(prompt: PromptSummary, usd_per_1000: Decimal | None, locked: LockEntry) -> bool:
+    """Whether such a cost is known to be less than that of the tier that a prompt is locked to."""
+    measured = prompt.tiers.get(locked.tier)
+    old = measured.cost_per_1000 if measured is not None else None
+    old = locked.usd_per_1000 if old is None else old
+    return old is not None and usd_per_1000 is not None and usd_per_1000 < old
 
 
 def total_savings(prompts: Iterable[PromptSummary]) -> Savings:

@@ -18,6 +18,7 @@ from pytest_tiers.pass_rates import pass_rate
 from pytest_tiers.records import UNPROVEN, LockedSite, LockEntry, Trial
 from pytest_tiers.reports.numbers import count
 from pytest_tiers.run_costs import run_tokens
+from pytest_tiers.savings import is_cheaper
 from pytest_tiers.settling import settle
 from pytest_tiers.verdicts import Comparison
 
@@ -138,7 +139,11 @@ def _decide(
         entry = entry_of(summary, prompt, trials, comparison)
     else:
         entry = _entry_of_mix(summary, prompt, trials, mix)
-    if before is not None and before.tier != tier and not _is_cheaper(prompt, entry, before):
+    if (
+        before is not None
+        and before.tier != tier
+        and not is_cheaper(prompt, entry.usd_per_1000, before)
+    ):
         return keep(
             f"{before.tier} stays locked: {tier} is safe and not known to be cheaper than it"
         )
@@ -204,14 +209,6 @@ def gap(trials: Iterable[Trial], comparison: Comparison, skipped: Collection[str
     if comparison.missing_trials:
         return f"{count(comparison.missing_trials, 'trial')} missing"
     return None
-
-
-def _is_cheaper(prompt: PromptSummary, entry: LockEntry, before: LockEntry) -> bool:
-    """Whether the new tier is known to cost less than the locked one."""
-    measured = prompt.tiers.get(before.tier)
-    old = measured.cost_per_1000 if measured is not None else None
-    old = before.usd_per_1000 if old is None else old
-    return old is not None and entry.usd_per_1000 is not None and entry.usd_per_1000 < old
 
 
 def entry_of(

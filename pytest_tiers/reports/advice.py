@@ -8,28 +8,37 @@ from decimal import Decimal
 from msgspec import Struct
 
 from pytest_tiers.findings import PromptSummary, RunSummary
+from pytest_tiers.records import LockEntry
 from pytest_tiers.reports.mixes import mix_steps
 from pytest_tiers.reports.numbers import MANY, money, percent
 from pytest_tiers.reports.sites import site_steps
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.words import how_many_more, short_names
+from pytest_tiers.savings import is_cheaper
 from pytest_tiers.verdicts import Comparison
 
 #: Verdicts that more cases can still turn into "safe".
 _OPEN = ("inconclusive", "matches")
 
+#: Verdicts with which a tier should not stay locked.
+_OUT = ("worse", "unsupported", "blind")
+
 _MOST_STEPS = 3
 
 
 class _Option(Struct, frozen=True):
-    """One candidate of one prompt; ``gain`` is what it saves in 1,000 runs, in USD."""
+    """One candidate of one prompt; ``gain`` is what it saves in 1,000 runs, in USD.
+
+    ``is_news``: it would save more than the tier that the prompt is locked to.
+    """
 
     prompt: PromptSummary
     name: str
     comparison: Comparison
     share: float | None
     gain: Decimal | None
+    is_news: bool
 
     @property
     def tier(self) -> str:
@@ -68,7 +77,7 @@ class Move(Struct, frozen=True):
 
 def moves(summary: RunSummary) -> list[Move]:
     """What to downgrade now, the richest first."""
-    proven = _proven(summary, _options(summary))
+    proven = _proven(_options(summary))
     return [Move(each.prompt.id, each.name, each.tier, each.gain_in_words()) for each in proven]
 
 
@@ -143,7 +152,20 @@ def _options(summary: RunSummary) -> Iterator[_Option]:
             costs = [_cost(prompt, name) for name in (comparison.flagship, tier)]
             gain = costs[0] - costs[1] if costs[0] is not None and costs[1] is not None else None
             share = prompt.savings.get(tier)
-            yield _Option(prompt, names[prompt.id], comparison, share, gain)
+            entry = kept_lock(summary, prompt)
+            is_news = entry is None or (
+                entry.tier != tier and is_cheaper(prompt, _cost(prompt, tier), entry)
+            )
+            yield _Option(prompt, names[prompt.id], comparison, share, gain, is_news)
+
+
+def kept_lock(summary: RunSummary, prompt: PromptSummary) -> LockEntry | None:
+    """What a prompt is locked to, unless this run says that it should not be any more."""
+    entry = summary.locked.get(prompt.id)
+    if entry is None or any(reason.prompt == prompt.id for reason in summary.gate.failures):
+        return None
+    comparison = prompt.comparisons.get(entry.tier)
+    return None if comparison is not None and comparison.verdict in _OUT else entry
 
 
 def _cost(prompt: PromptSummary, tier: str) -> Decimal | None:
@@ -165,18 +187,15 @@ def _mend_blind(summary: RunSummary) -> Iterator[str]:
         )
 
 
-def _proven(summary: RunSummary, options: Iterable[_Option]) -> list[_Option]:
-    locked = {prompt: entry.tier for prompt, entry in summary.locked.items()}
+def _proven(options: Iterable[_Option]) -> list[_Option]:
     proven = [
-        option
-        for option in options
-        if option.tier == option.prompt.recommended != locked.get(option.prompt.id)
+        option for option in options if option.tier == option.prompt.recommended and option.is_news
     ]
     return sorted(proven, key=lambda option: option.weight, reverse=True)
 
 
 def _downgrade(summary: RunSummary, options: list[_Option]) -> Iterator[str]:
-    if proven := _proven(summary, options):
+    if proven := _proven(options):
         each = listed(f"{one.name} -> {one.tier} ({one.gain_in_words()})" for one in proven)
         selection = " (safe for this selection)" if summary.selection else ""
         yield f"Downgrade now{selection}: {each}."
@@ -207,7 +226,7 @@ def _add_prices(options: list[_Option]) -> Iterator[str]:
 def _worth_pursuing(option: _Option) -> bool:
     """Whether more cases can lead to a downgrade that saves more than what is proven."""
     comparison, prompt = option.comparison, option.prompt
-    if comparison.verdict not in _OPEN or comparison.missing_trials:
+    if comparison.verdict not in _OPEN or comparison.missing_trials or not option.is_news:
         return False
     if not 0 < option.distance <= MANY:
         return False
@@ -234,4 +253,8 @@ def _stay(summary: RunSummary) -> str:
         for prompt in summary.prompts
     ):
         return "Nothing: every proven downgrade is locked."
+    names = short_names(summary)
+    kept = [names[each.id] for each in by_id(summary) if kept_lock(summary, each) is not None]
+    if kept:
+        return f"Keep what is locked ({listed(kept)}): nothing else is safe, or close to it."
     return f"Stay on {flagship}: nothing cheaper is safe, or close to it."

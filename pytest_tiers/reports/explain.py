@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pytest_tiers.findings import PromptSummary, RunSummary, TierStats
 from pytest_tiers.gate_rates import floor_of
 from pytest_tiers.records import Trial
+from pytest_tiers.reports.advice import kept_lock
 from pytest_tiers.reports.cascades import cascade_in_words
 from pytest_tiers.reports.differences import difference_lines, differing
 from pytest_tiers.reports.flakiness import own_disagreement
@@ -113,7 +114,9 @@ def _facts(summary: RunSummary, prompt: PromptSummary, trials: Sequence[Trial]) 
             f"{percent(prompt.savings.get(prompt.recommended))}"
         )
     elif prompt.comparisons:
-        yield f"recommended: stay on {prompt.flagship or 'the flagship'}"
+        kept = kept_lock(summary, prompt)
+        stay = f"{kept.tier}, as locked" if kept else prompt.flagship or "the flagship"
+        yield f"recommended: stay on {stay}"
     for site in prompt.sites:
         yield (
             f"{one_line(site.site)}: {count(site.calls, 'call')}, {percent(site.cost_share)} of "

@@ -10,6 +10,7 @@ from pytest_tiers.reports.numbers import count, money, percent, points_at_most
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import listed, one_line
 from pytest_tiers.reports.words import short_names
+from pytest_tiers.savings import is_cheaper
 
 
 def lock_sentences(summary: RunSummary) -> Iterator[str]:
@@ -75,7 +76,10 @@ def new_downgrades(summary: RunSummary) -> Iterator[str]:
     names = short_names(summary)
     for prompt in by_id(summary):
         entry = summary.locked.get(prompt.id)
-        if prompt.recommended is None or (entry and entry.tier == prompt.recommended):
+        if prompt.recommended is None:
+            continue
+        cost = prompt.tiers[prompt.recommended].cost_per_1000
+        if entry and (entry.tier == prompt.recommended or not is_cheaper(prompt, cost, entry)):
             continue
         now = entry.tier if entry else prompt.comparisons[prompt.recommended].flagship
         saving = percent(prompt.savings.get(prompt.recommended))

@@ -9,7 +9,15 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_tiers import statistics
-from pytest_tiers.findings import Control, Disagreement, LadderEntry, RunSummary, Savings
+from pytest_tiers.findings import (
+    Control,
+    Disagreement,
+    Gate,
+    GateReason,
+    LadderEntry,
+    RunSummary,
+    Savings,
+)
 from pytest_tiers.records import Outcome
 from pytest_tiers.reports.advice import next_steps
 from pytest_tiers.reports.control import unchecked_sentences
@@ -20,6 +28,7 @@ from pytest_tiers.reports.text import display_width
 from pytest_tiers.reports.words import agreement, reasons
 from pytest_tiers.settings import Settings
 from pytest_tiers.tiers import BUILT_IN, Ladder
+from pytest_tiers.verdicts import Comparison
 from tests.unit.summaries import (
     LADDER,
     call,
@@ -33,6 +42,7 @@ from tests.unit.summaries import (
     support_desk,
     trial,
 )
+from tests.unit.test_lock_file import ENTRY
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -533,6 +543,25 @@ def test_what_cannot_save_more_is_not_pursued() -> None:
     ]
     [only] = next_steps(run(proven))
     assert only.startswith("Downgrade now: test_x -> nano")
+
+
+def test_what_is_locked_is_kept_until_something_speaks_against_it() -> None:
+    name = "a.py::test_x"
+    entry = replace(ENTRY, prompt=name, tier="nano", usd_per_1000=Decimal("0.04825"))
+
+    def steps(*comparisons: Comparison, gate: Gate | None = None) -> list[str]:
+        best = next((one.tier for one in comparisons if one.verdict == "safe"), None)
+        summary = run(prompt(name, *comparisons, recommended=best))
+        return next_steps(replace(summary, locked={name: entry}, gate=gate or Gate()))
+
+    kept = ["Keep what is locked (test_x): nothing else is safe, or close to it."]
+    assert steps(comparison("nano")) == kept
+    assert steps(comparison("nano"), comparison("mini")) == kept
+    assert steps(comparison("nano"), safe("mini")) == ["Nothing: every proven downgrade is locked."]
+    stay = ["Stay on full: nothing cheaper is safe, or close to it."]
+    assert steps(comparison("nano", "worse")) == stay
+    failed = Gate(failures=(GateReason("missed", name, "nano"),))
+    assert steps(comparison("nano", more_cases=(None, None)), gate=failed) == stay
 
 
 def test_a_cheaper_candidate_is_pursued_beside_a_proven_one() -> None:
