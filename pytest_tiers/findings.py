@@ -281,6 +281,10 @@ class Savings(Struct, frozen=True):
     ``decided_share`` is the part of the flagship's cost that is spent on prompts whose verdicts
     leave nothing open: a candidate is safe, or none can be; by month where all priced prompts
     say how often they run, else by 1,000 runs of each.
+
+    ``mixes`` are the prompts whose recommended mix of tiers costs less than what is recommended
+    for them as a whole. ``with_mixes_*`` are what ``recommended_*`` and ``share`` come to if these
+    prompts move to their mix instead; without such a prompt they are equal.
     """
 
     flagship_usd_per_1000: Decimal | None
@@ -294,6 +298,10 @@ class Savings(Struct, frozen=True):
     decided_prompts: int = 0
     decided_share: float | None = None
     decided_by_month: bool = False
+    mixes: tuple[str, ...] = ()
+    with_mixes_usd_per_1000: Decimal | None = None
+    with_mixes_share: float | None = None
+    with_mixes_usd_per_month: Decimal | None = None
 
 
 class UnusedCase(Struct, frozen=True):

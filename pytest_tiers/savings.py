@@ -44,6 +44,7 @@ def total_savings(prompts: Iterable[PromptSummary]) -> Savings:
     total = sum((cost for _, cost in spend), Decimal(0))
     decided = sum((cost for prompt, cost in spend if _is_decided(prompt)), Decimal(0))
     recommended = sum((_as_recommended(prompt, cost) for prompt, cost in today), Decimal(0))
+    with_mixes = sum((_with_mix(prompt, cost) for prompt, cost in today), Decimal(0))
     return Savings(
         flagship_usd_per_1000=flagship if today else None,
         recommended_usd_per_1000=recommended if today else None,
@@ -60,6 +61,16 @@ def total_savings(prompts: Iterable[PromptSummary]) -> Savings:
         decided_prompts=sum(map(_is_decided, with_calls)),
         decided_share=float(decided / total) if total else None,
         decided_by_month=by_month,
+        mixes=tuple(
+            prompt.id
+            for prompt, cost in today
+            if _with_mix(prompt, cost) < _as_recommended(prompt, cost)
+        ),
+        with_mixes_usd_per_1000=with_mixes if today else None,
+        with_mixes_share=float(1 - with_mixes / flagship) if flagship else None,
+        with_mixes_usd_per_month=_sum(
+            runs * _with_mix(prompt, cost) for prompt, runs, cost in monthly
+        ),
     )
 
 
@@ -84,6 +95,14 @@ def _today(prompt: PromptSummary) -> Decimal | None:
 def _as_recommended(prompt: PromptSummary, today: Decimal) -> Decimal:
     """What 1,000 runs as recommended cost in USD."""
     return _cost_on(prompt, prompt.recommended, today)
+
+
+def _with_mix(prompt: PromptSummary, today: Decimal) -> Decimal:
+    """What 1,000 runs cost in USD as recommended, or in the recommended mix, which is cheaper."""
+    best = None if prompt.mix is None else prompt.mix.recommended
+    cost = None if best is None else best.cost_per_1000
+    recommended = _as_recommended(prompt, today)
+    return recommended if cost is None else min(cost, recommended)
 
 
 def _as_possible(prompt: PromptSummary, today: Decimal) -> Decimal:

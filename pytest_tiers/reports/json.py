@@ -445,6 +445,10 @@ def _savings(savings: Savings) -> dict[str, Any]:
         "decided_prompts": savings.decided_prompts,
         "decided_share": finite(savings.decided_share),
         "decided_by_month": savings.decided_by_month,
+        "mixes": list(savings.mixes),
+        "with_mixes_usd_per_1000": money_entry(savings.with_mixes_usd_per_1000),
+        "with_mixes_share": finite(savings.with_mixes_share),
+        "with_mixes_usd_per_month": money_entry(savings.with_mixes_usd_per_month),
     }
 
 

@@ -148,6 +148,10 @@ def _in_one_line(summary: RunSummary) -> str:
         text += f" (saves {percent(summary.savings.share)} of the flagship's cost)"
     if mixes := safe_mixes(summary):
         text += f", {mixes:,} by a mix of tiers"
+    if summary.savings.mixes:
+        saved = percent(summary.savings.with_mixes_share)
+        whole = f"saves {saved} of the flagship's cost"
+        text += f" ({f'{saved} with it' if summary.savings.share else whole})"
     rest = [f"{states[each]} {each}" for each in STATES[1:] if states[each]]
     errors = sum(trial.outcome in ("error", "no-call") for trial in summary.trials)
     parts = [text, ", ".join(rest), count(errors, "trial") + " without an answer"]

@@ -12,6 +12,7 @@ from pytest_tiers.records import PARTS, Call, Outcome, Trial
 from pytest_tiers.reports.ends import gone_sentences
 from pytest_tiers.reports.numbers import amount, count, money, percent
 from pytest_tiers.reports.text import listed, one_line
+from pytest_tiers.reports.words import short_names
 
 #: Call sites named in one line.
 _MOST_SITES = 6
@@ -46,26 +47,52 @@ def cost_sentences(summary: RunSummary) -> Iterator[str]:
             )
     if savings.flagship_usd_per_month is not None:
         yield _per_month(summary, savings.flagship_usd_per_month)
+    if savings.mixes:
+        yield _with_mixes(summary)
+
+
+def _with_mixes(summary: RunSummary) -> str:
+    """What the safe mixes of tiers bring where they save more than moving the whole prompt."""
+    savings = summary.savings
+    names = short_names(summary)
+    of = listed(names[prompt] for prompt in savings.mixes)
+    text = (
+        f"With the safe {'mix' if len(savings.mixes) == 1 else 'mixes'} of {of}: "
+        f"{money(savings.with_mixes_usd_per_1000)}, {percent(savings.with_mixes_share)} less than "
+        f"on {summary.settings.ladder.flagship}"
+    )
+    whole, then = savings.recommended_usd_per_month, savings.with_mixes_usd_per_month
+    if whole is not None and then is not None and then < whole:
+        text += f"; {money(whole - then)} a month more is saved"
+    return f"{text}."
 
 
 def safe_mixes(summary: RunSummary) -> int:
-    """The prompts for which a mix of tiers is safe; these savings are told beside each mix."""
+    """How many prompts have a mix of tiers that is safe."""
     return sum(
         prompt.mix is not None and prompt.mix.recommended is not None for prompt in summary.prompts
     )
 
 
-def proven_per_month(savings: Savings) -> Decimal | None:
-    """What the safe downgrades save in USD a month, where prompts say how often they run."""
+def _whole_per_month(savings: Savings) -> Decimal | None:
+    """What the safe downgrades of whole prompts save in USD a month, where that is known."""
     today, then = savings.flagship_usd_per_month, savings.recommended_usd_per_month
     return None if today is None or then is None else today - then
+
+
+def proven(savings: Savings) -> tuple[float | None, Decimal | None]:
+    """All that is proven, mixes of tiers included: the share saved, and what that is a month."""
+    if not savings.mixes:
+        return savings.share, _whole_per_month(savings)
+    today, then = savings.flagship_usd_per_month, savings.with_mixes_usd_per_month
+    return savings.with_mixes_share, None if today is None or then is None else today - then
 
 
 def _per_month(summary: RunSummary, today: Decimal) -> str:
     savings = summary.savings
     text = f"At your monthly_runs: {money(today)} a month today"
-    if (proven := proven_per_month(savings)) is not None:
-        text += f"; proven saving {money(proven)} a month"
+    if (saved := _whole_per_month(savings)) is not None:
+        text += f"; proven saving {money(saved)} a month"
     if savings.possible_usd_per_month is not None:
         text += f", possible {money(savings.possible_usd_per_month)}"
     return f"{text}."

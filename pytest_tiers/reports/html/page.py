@@ -66,7 +66,7 @@ from pytest_tiers.reports.totals import (
     cost_sentences,
     everyday_sentence,
     money_sentences,
-    proven_per_month,
+    proven,
     sites_sentence,
     trouble_sentences,
 )
@@ -126,9 +126,9 @@ def _everyday(summary: RunSummary) -> Iterator[Statement]:
 
 
 def _saving(summary: RunSummary) -> Statement:
-    savings = summary.savings
-    saved = f"{percent(savings.share)} of the cost" if savings.share else "Nothing proven yet"
-    if savings.share and (monthly := proven_per_month(savings)):
+    share, monthly = proven(summary.savings)
+    saved = f"{percent(share)} of the cost" if share else "Nothing proven yet"
+    if share and monthly:
         saved += f", {money(monthly)} a month"
     return Statement("What you can save", saved, " ".join(cost_sentences(summary)))
 
