@@ -19,6 +19,7 @@ from pytest_tiers.mix_runs import LadderTrials, MixRun, Slot
 from pytest_tiers.mixes import End, Mix, MixSearch, TriedMix
 from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.records import Trial
+from pytest_tiers.searching import Searches, Searching
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import settle
 
@@ -63,8 +64,10 @@ class Mixing:
         hidden: HiddenRuns,
         pool: Pool,
         run: RunMixTrial,
+        searches: Searches,
     ) -> None:
         self._settings, self._hidden, self._pool, self._run = settings, hidden, pool, run
+        self._searches = searches
         self._is_on = settings.mix and settings.plan is None
         self._prompts: dict[str, _Known] = {}
 
@@ -108,10 +111,13 @@ class Mixing:
     def search(self, planned: PlannedTrial) -> MixSearch:
         """Search for the mix of the prompt of a trial, its last one."""
         known = self._prompts[planned.prompt]
-        search = _Search(self._settings, planned, known, self._hidden, self._pool, self._run)
+        search = _Search(
+            self._settings, planned, known, self._hidden, self._pool, self._run, self._searches
+        )
         try:
             return search.run()
         finally:
+            self._searches.tell(None)
             for slot in known.slots:
                 self._pool.forget(slot)
             known.trials.clear()
@@ -142,9 +148,11 @@ class _Search:
         hidden: HiddenRuns,
         pool: Pool,
         run: RunMixTrial,
+        searches: Searches,
     ) -> None:
         self._settings, self._planned, self._known = settings, planned, known
         self._hidden, self._pool, self._run = hidden, pool, run
+        self._searches = searches
         controls = [passed for trial in known.trials for passed in trial.controls]
         names = settings.ladder.names
         self._ladder = LadderTrials(
@@ -177,18 +185,20 @@ class _Search:
         while now.next is not None and end is None:
             mix = now.next
             self._tried[mix] = MixRun(self._ladder, mix)
-            end = self._run_mix(self._tried[mix])
+            end = self._run_mix(self._tried[mix], task.most_runs)
             if end is None:
                 shown[mix] = self._tried[mix].shown
                 now = stand(task, shown)
         return self._found(task, now.put_forward, end or (_end(task, now), None))
 
-    def _run_mix(self, run: MixRun) -> tuple[End, str | None] | None:
-        """Run a mix; why the search ends with it, if it does."""
+    def _run_mix(self, run: MixRun, most: int) -> tuple[End, str | None] | None:
+        """Run a mix, of at most so many; why the search ends with it, if it does."""
         ladder = self._settings.ladder
         tiers = {key: ladder[tier] for key, tier in run.mix.steps}
         site_tiers = SiteTiers(tiers, ladder[ladder.flagship])
         for slot in self._ladder.flagships:
+            calls = sum(tried.calls for tried in self._tried.values())
+            self._searches.tell(Searching(self._planned.prompt, len(self._tried), most, calls))
             item = self._known.items[slot]
             sibling = self._hidden.sibling(item)
             if sibling is None:
@@ -198,8 +208,8 @@ class _Search:
             asked = MixTrial(replace(planned, tier=tier), site_tiers)
             self._run(item, sibling, asked)
             self._pool.add(_slot_in_test(planned), asked.answers)
-            calls = sum(answer.request.asks_model for answer in asked.answers)
-            run.put(slot, asked.trial, calls)
+            new = sum(answer.request.asks_model for answer in asked.answers)
+            run.put(slot, asked.trial, new)
             trial = asked.trial
             if trial is not None and trial.budget:
                 return "limit", trial.reason

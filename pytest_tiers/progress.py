@@ -22,6 +22,7 @@ from _pytest.terminal import TerminalReporter
 from pytest_tiers.budget import Budget
 from pytest_tiers.markers import is_trial
 from pytest_tiers.reports.progress import SoFar, progress_line
+from pytest_tiers.searching import Searches
 from pytest_tiers.workers import case_of
 
 #: Seconds between two drawings.
@@ -77,11 +78,12 @@ class Progress:
         self._trials |= {item.nodeid for item in session.items if is_trial(item)}
         self._started = time.monotonic()
         budget, has_ended = Budget(self._spending(), Decimal(0)), threading.Event()
+        searches = Searches(self._spending().parent)
 
         def draw() -> None:
             with contextlib.suppress(OSError):  # the terminal is gone
                 while not has_ended.wait(_PAUSE):
-                    self._draw(reporter, budget)
+                    self._draw(reporter, budget, searches)
 
         thread = threading.Thread(target=draw, name="pytest-tiers progress", daemon=True)
         # Nothing is captured now, between the tests.
@@ -144,7 +146,7 @@ class Progress:
             yield
             reporter.flush()
 
-    def _draw(self, reporter: TerminalReporter, budget: Budget) -> None:
+    def _draw(self, reporter: TerminalReporter, budget: Budget, searches: Searches) -> None:
         spending = budget.spending()
         if not spending.calls:
             return  # so far everything is replayed
@@ -155,6 +157,7 @@ class Progress:
             spending.spent,
             spending.unpriced,
             time.monotonic() - self._started,
+            searches.under_way(),
         )
         # The last column stays free: some terminals go to the next line after it.
         text = progress_line(so_far, reporter._tw.fullwidth - 1)

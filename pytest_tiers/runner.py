@@ -44,6 +44,7 @@ from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.override.sites import SiteFinder
 from pytest_tiers.records import CallSite, Earlier, Trial, sendable
 from pytest_tiers.rounds import Rounds
+from pytest_tiers.searching import Searches
 from pytest_tiers.settings import Settings
 from pytest_tiers.tapes import Tapes
 
@@ -69,10 +70,11 @@ class Runner:
         budget: Budget,
         notes: list[str],
         census: Census,
-        claims: Path,
+        shared: Path,
         *,
         fans_out: bool,
     ) -> None:
+        """``shared`` is the folder that all processes of the run know."""
         self._notes = notes
         self._config, self._settings, self._placeholder = config, settings, placeholder
         self._trials = trials
@@ -89,6 +91,7 @@ class Runner:
         matcher = Matcher(settings.ignore, self._normalise if has_hook else None)
         till = Till(budget, Gates(_share(config, settings.max_in_flight)))
         tests = {trial.function: (trial.path, trial.in_test) for trial in trials}
+        claims = shared / "claims.sqlite"
         renamed = RenamedCases(lambda function: census.cases.get(tests[function]), claims, matcher)
         census.renamed = renamed.found
         self.tapes = Tapes(settings, config.rootpath, trials, matcher, renamed, key_variables)
@@ -120,7 +123,9 @@ class Runner:
         self._patches = contextlib.ExitStack()
         self._warned_of_reruns = False
         self._hidden = HiddenRuns(config)
-        self.mixing = Mixing(settings, self._hidden, Pool(matcher), self._run_mix_trial)
+        self.mixing = Mixing(
+            settings, self._hidden, Pool(matcher), self._run_mix_trial, Searches(shared)
+        )
         self._controls = Controls(
             self._hidden,
             settings,

@@ -119,7 +119,7 @@ class TierSession:
             Budget(self.spending, settings.max_cost, settings.max_calls),
             self._notes,
             self.census,
-            self.spending.with_name("claims.sqlite"),
+            self.spending.parent,
             fans_out=getattr(self._config, "workerinput", {}).get(FANS_OUT, True),
         )
         runner.check_keys(dict(os.environ))

@@ -33,7 +33,8 @@ def test_ask(text):
 class Screen:
     """A terminal of 80 columns: what is on it, and what has ever been."""
 
-    def __init__(self) -> None:
+    def __init__(self, awaited: str = "under way") -> None:
+        self.awaited = awaited
         self.lines = [""]
         self.ever = ""
         self.has_seen = threading.Event()
@@ -44,7 +45,7 @@ class Screen:
         self.ever += text
         for part in re.findall(r"\x1b\[[\d;]*[A-Za-z]|.|\n|\r", text, re.DOTALL):
             self._put(part)
-        if "under way" in self.ever:
+        if self.awaited in self.ever:
             self.has_seen.set()
 
     def _put(self, part: str) -> None:
@@ -70,9 +71,11 @@ class Screen:
 
 
 @contextlib.contextmanager
-def on_terminal(project: pytest.Pytester, *args: str) -> Iterator[tuple[Screen, Any]]:
-    """A run whose output is a terminal."""
-    screen = Screen()
+def on_terminal(
+    project: pytest.Pytester, *args: str, awaited: str = "under way"
+) -> Iterator[tuple[Screen, Any]]:
+    """A run whose output is a terminal; the screen ``has_seen`` the text that is awaited."""
+    screen = Screen(awaited)
     ours, theirs = pty.openpty()
     seen_by_run = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     command = [sys.executable, "-m", "pytest", *args]
@@ -133,6 +136,55 @@ def test_a_terminal_shows_how_far_a_recording_is(
     assert not any("under way" in line for line in screen.lines)
     found = [line for line in screen.lines if re.fullmatch(lines[0], line.rstrip())]
     assert len(found) == len(lines), screen.lines
+
+
+STEPS = """
+from app import ask
+
+def run(text):
+    return write(ask(f"plan {text}"))
+
+def write(text):
+    return ask(f"write {text}")
+"""
+
+TEST_OF_STEPS = """
+import pytest
+from steps import run
+
+@pytest.mark.tiers(margin=0.3)
+@pytest.mark.parametrize("number", range(10))
+def test_run(number):
+    assert run(number) == "OK"
+"""
+
+
+def test_a_terminal_shows_how_far_a_search_for_a_mix_is(
+    project: pytest.Pytester, server: OpenAIServer
+) -> None:
+    project.makepyfile(steps=STEPS, test_it=TEST_OF_STEPS)
+    begun = threading.Event()
+    seen: list[Screen] = []
+
+    def answer(body: dict[str, Any]) -> str:
+        """nano does not plan well; what it writes from a good plan waits for the line."""
+        step, what = body["messages"][0]["content"].split()
+        on_nano = body["model"] == "nano-model"
+        if step == "plan":
+            return "bad" if on_nano else "good"
+        if on_nano and what == "good":
+            assert begun.wait(30)
+            assert seen[0].has_seen.wait(30)
+        return "OK" if what == "good" else "no"
+
+    server.answer = answer
+    line = r"tiers: mix of test_run, step 2 of at most 2, 1 call · \$[\d.]+ spent"
+    arguments = ("--tiers=nano,full", "--tiers-mix", "-p", "no:randomly")
+    with on_terminal(project, *arguments, awaited="step 2") as (screen, _):
+        seen.append(screen)
+        begun.set()
+    assert re.search(line, screen.ever), screen.ever
+    assert not any("spent" in text and "mix of" in text for text in screen.lines)
 
 
 @pytest.mark.parametrize("more", ["-q", "-s", "into a pipe"])
