@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec.json
 from msgspec import MsgspecError, Struct, convert
 
 from pytest_tiers.errors import ConfigurationError
@@ -35,8 +38,11 @@ from pytest_tiers.settings import Embeddings, IgnoreRule, Judge, PromptSettings,
 from pytest_tiers.settling import own_pair
 from pytest_tiers.tiers import Ladder, Tier
 
-#: The line with which our own writer begins the trials, each of which has a line of its own.
-_TRIALS = b' "trials": [\n'
+#: The line with which our own writer begins a list, each of whose entries has a line of its own.
+_LIST = re.compile(rb' "(\w+)": \[\n')
+
+#: The line that ends it.
+_LIST_ENDS = (b" ],\n", b" ]\n")
 
 #: What `pytest-tiers merge` needs, and older reports lack.
 _MERGING = "merging"
@@ -86,8 +92,12 @@ def read_head(path: Path, *, to_merge: bool = False) -> Head:
 
     ``to_merge``: the report must hold what `read_trials` needs.
     """
+    # What is computed anew needs no room: of thousands of prompts it is most of a report.
+    left_out = ("trials", *(("prompts", "sites") if to_merge else ()))
     with reading(path), path.open("rb") as file:
-        document = _document(file)
+        document = dict(json.loads(b"".join(_without(file, left_out))))
+        for key in left_out:  # written again by another program
+            document.pop(key, None)
         if document["schema"] != SCHEMA:
             raise ValueError(f'schema "{document["schema"]}"')
         if document["version"] != VERSION:
@@ -100,21 +110,17 @@ def read_head(path: Path, *, to_merge: bool = False) -> Head:
             f"{path} was written by an older pytest-tiers, which did not keep what merging needs. "
             "Run the shard again."
         )
-    # What is computed anew needs no room: of thousands of prompts it is most of a report.
-    for key in ("trials", *(("prompts", "sites") if to_merge else ())):
-        document.pop(key, None)
     return Head(path, document)
 
 
-def _document(file: BinaryIO) -> dict[str, Any]:
-    """The report without its trials where they stand apart, else with them."""
-    lines: list[bytes] = []
+def _without(file: BinaryIO, left_out: Container[str]) -> Iterator[bytes]:
+    """The lines of a document, with some of its lists empty."""
     for line in file:
-        if line == _TRIALS:
-            head = b"".join(lines).rstrip().removesuffix(b",")
-            return dict(json.loads(head + b"}"))
-        lines.append(line)
-    return dict(json.loads(b"".join(lines)))
+        begins = _LIST.fullmatch(line)
+        if begins and begins[1].decode() in left_out:
+            yield line.rstrip() + next((each for each in file if each in _LIST_ENDS), b"")
+        else:
+            yield line
 
 
 def read_trials(head: Head, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Trial]:
@@ -124,8 +130,9 @@ def read_trials(head: Head, settings: Mapping[str, Mapping[str, Any]]) -> Iterat
     """
     with reading(head.path), head.path.open("rb") as file:
         maker = _Maker(head.document, settings)
+        decode = msgspec.json.Decoder(TrialEntry).decode
         for line in _trials(file):
-            yield maker.trial(TrialEntry.from_json(line))
+            yield maker.trial(decode(line))
 
 
 def plain_trials(head: Head) -> Iterator[Mapping[str, Any]]:
@@ -137,15 +144,14 @@ def plain_trials(head: Head) -> Iterator[Mapping[str, Any]]:
 def _trials(file: BinaryIO) -> Iterator[bytes]:
     """Each trial's JSON."""
     for line in file:
-        if line == _TRIALS:
+        if (begins := _LIST.fullmatch(line)) and begins[1] == b"trials":
             break
-    else:  # written again by another program
+    else:  # none, or written again by another program
         file.seek(0)
         yield from (json.dumps(trial).encode() for trial in json.load(file)["trials"])
         return
-    for line in file:
-        if line.startswith(b"  "):
-            yield line.rstrip().removesuffix(b",")
+    for line in takewhile(lambda line: line not in _LIST_ENDS, file):
+        yield line.rstrip().removesuffix(b",")
 
 
 class _Maker:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec.json
 from msgspec import to_builtins
 
 from pytest_tiers.drift import Drift
@@ -36,6 +36,7 @@ from pytest_tiers.reports.json_trials import (
     finite,
     money_entry,
     not_run_entries,
+    to_json,
 )
 from pytest_tiers.reports.numbers import plain
 from pytest_tiers.reports.table import by_id
@@ -47,15 +48,17 @@ SCHEMA = "pytest-tiers/report"
 VERSION = 1
 
 
-def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
-    """Everything but the trials."""
+def _document(summary: RunSummary) -> dict[str, Any]:
+    """The report. What there may be thousands of comes one at a time, and is never held at once."""
+    tables = Tables.of(summary)
+    locked = summary.locked
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "created": summary.created,
         "settings": _settings(summary),
         "ladder": [_ladder_entry(entry) for entry in summary.ladder],
-        "prompts": [_prompt(prompt, summary.locked.get(prompt.id)) for prompt in by_id(summary)],
+        "prompts": (_prompt(prompt, locked.get(prompt.id)) for prompt in by_id(summary)),
         "recorded_anew": [_drift(each) for each in summary.recorded_anew],
         "suite": {name: _suite(found) for name, found in summary.suite.items()},
         "sites": _sites(summary.by_site),
@@ -75,6 +78,7 @@ def _head(summary: RunSummary, tables: Tables) -> dict[str, Any]:
         "models_gone": to_builtins(summary.gone),
         "retiring": to_builtins(summary.retiring),
         "merging": _merging(summary, tables),
+        "trials": (TrialEntry.of(trial, tables) for trial in summary.trials),
     }
 
 
@@ -97,16 +101,24 @@ def _merging(summary: RunSummary, tables: Tables) -> dict[str, Any]:
 
 
 def parts(summary: RunSummary) -> Iterator[str]:
-    """The document in pieces, a line for each trial: 100,000 of them are never held at once."""
-    tables = Tables.of(summary)
-    head = json.dumps(
-        _head(summary, tables), ensure_ascii=False, indent=1, allow_nan=False, default=str
-    )
-    yield head.removesuffix("\n}") + ',\n "trials": ['
-    for number, trial in enumerate(summary.trials):
-        yield ("," if number else "") + "\n  "
-        yield TrialEntry.of(trial, tables).to_json()
-    yield "\n ]\n}\n"
+    """The document in pieces: a line for each prompt, site and trial, the rest indented."""
+    before = "{\n"
+    for key, value in _document(summary).items():
+        yield f'{before} "{key}": '
+        if isinstance(value, Iterator):
+            yield from _in_lines(value)
+        else:
+            yield msgspec.json.format(to_json(value), indent=1).replace("\n", "\n ")
+        before = ",\n"
+    yield "\n}\n"
+
+
+def _in_lines(entries: Iterator[Any]) -> Iterator[str]:
+    before = "[\n  "
+    for entry in entries:
+        yield before + to_json(entry)
+        before = ",\n  "
+    yield "\n ]" if before.startswith(",") else "[]"
 
 
 def _settings(summary: RunSummary) -> dict[str, Any]:
@@ -253,18 +265,16 @@ def _mix_search(found: MixFindings) -> dict[str, Any]:
     }
 
 
-def _sites(by_site: BySite | None) -> list[dict[str, Any]]:
+def _sites(by_site: BySite | None) -> Iterator[dict[str, Any]]:
     """The verdicts by call site, shaped like those by prompt."""
     if by_site is None:
-        return []
-    return [
-        {
+        return
+    for site in by_id(by_site.summary):
+        yield {
             **_prompt(site),
             "prompts": list(by_site.prompts[site.id]),
             "called_with": list(by_site.called_with[site.id]),
         }
-        for site in by_id(by_site.summary)
-    ]
 
 
 def _change(change: Change) -> dict[str, Any]:

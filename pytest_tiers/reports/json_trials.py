@@ -10,8 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from msgspec import DecodeError, Struct, convert, to_builtins
-from msgspec.json import Decoder, Encoder
+from msgspec import Struct, to_builtins
+from msgspec.json import Encoder
 
 from pytest_tiers.call_sites import stack_of
 from pytest_tiers.findings import RunSummary
@@ -26,6 +26,7 @@ from pytest_tiers.records import (
     RequestParts,
     Tokens,
     Trial,
+    sendable,
 )
 from pytest_tiers.reports.numbers import plain
 
@@ -240,25 +241,6 @@ class TrialEntry(Struct, frozen=True):
             question=trial.question if tells else None,
         )
 
-    def to_json(self) -> str:
-        """The entry in one line; infinite numbers and NaN, which JSON does not have, are null."""
-        try:
-            return _ENCODER.encode(self).decode()
-        except UnicodeEncodeError:  # a lone surrogate, which an answer's own JSON can hold
-            return json.dumps(to_builtins(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, line: bytes) -> TrialEntry:
-        """The entry in a line. Raises MsgspecError or ValueError where it is none."""
-        try:
-            return _DECODER.decode(line)
-        except DecodeError:  # perhaps for a lone surrogate
-            return convert(json.loads(line), cls)
-
-
-_ENCODER = Encoder()
-_DECODER = Decoder(TrialEntry)
-
 
 def _compared(trial: Trial) -> Compared | None:
     if not trial.has_output:
@@ -286,6 +268,17 @@ def not_run_entries(not_run: Iterable[NotRun]) -> list[dict[str, Any]]:
         {"prompt": prompt, "tier": tier, "why": why, "samples": samples, "cases": dict(cases)}
         for (prompt, tier, why, samples), cases in found.items()
     ]
+
+
+def to_json(value: Any) -> str:
+    """The value in one line; what JSON has no word for, infinite numbers and NaN, is null."""
+    try:
+        return _ENCODER.encode(value).decode()
+    except UnicodeEncodeError:  # half a character, which an answer's own JSON can hold
+        return _ENCODER.encode(sendable(to_builtins(value, enc_hook=str))).decode()
+
+
+_ENCODER = Encoder(enc_hook=str)
 
 
 def money_entry(usd: Decimal | None) -> str | None:

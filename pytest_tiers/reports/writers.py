@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def write(summary: RunSummary, path: Path) -> None:
     """Write the report to ``path``, whose suffix is one of `SUFFIXES`, as `save` does."""
-    # A lone surrogate has no UTF-8 form; as the JSON escape \udXXX it survives a round trip.
+    # Half a character, which an answer's own JSON can hold, has no UTF-8 form.
     parts = (part.encode(errors="backslashreplace") for part in _FORMATS[path.suffix](summary))
     save(parts, path, "--tiers-report")
 

@@ -301,10 +301,13 @@ def test_a_failed_write_leaves_the_old_report(
     assert [each.name for each in tmp_path.iterdir()] == ["out.json"]
 
 
-def test_lone_surrogates_survive(tmp_path: Path) -> None:
+def test_half_a_character_ends_no_report(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
-    write(replace(one(), trials=(trial(reason="half \ud83d of an emoji"),)), path)
-    assert json.loads(path.read_text("utf-8"))["trials"][0]["reason"] == "half \ud83d of an emoji"
+    halves = trial(reason="half \ud83d of an emoji", score=math.nan)
+    write(replace(one(), trials=(halves,)), path)
+    [found] = json.loads(path.read_text("utf-8"))["trials"]
+    assert found["reason"] == "half \ufffd of an emoji"
+    assert found["score"] is None
 
 
 def test_an_old_report_is_replaced(tmp_path: Path) -> None:
