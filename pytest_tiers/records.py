@@ -34,7 +34,7 @@ def sendable(value: Any) -> Any:
     return value
 
 
-class Tokens(Struct, frozen=True, omit_defaults=True):
+class Tokens(Struct, frozen=True, gc=False, omit_defaults=True):
     """Tokens of one call. ``input`` includes ``cached_input``, ``output`` includes ``reasoning``.
 
     ``cache_write`` is the part of ``input`` that was written to the provider's cache, which
@@ -48,7 +48,7 @@ class Tokens(Struct, frozen=True, omit_defaults=True):
     cache_write: int = 0
 
 
-class CallSite(Struct, frozen=True):
+class CallSite(Struct, frozen=True, gc=False):
     """A line of the application: ``label`` to read, as ``app/triage.py:3 route``, ``key`` to
     compare, which stays the same where edits only move lines.
     """
@@ -80,7 +80,7 @@ class CallSite(Struct, frozen=True):
         return int(self.label.rpartition(" ")[0].rpartition(":")[2])
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, gc=False):
     """One HTTP exchange with a model inside a trial.
 
     ``model_asked`` is what the application asked for, ``model`` what was sent, ``answered_by``
@@ -130,7 +130,7 @@ class Call(Struct, frozen=True):
         return (*self.within, *(() if site.is_named else (site,)), *self.callers)
 
 
-class Agreement(Struct, frozen=True):
+class Agreement(Struct, frozen=True, gc=False):
     """How far the output of a trial agrees with the flagship's of the same case and sample.
 
     ``tier`` and ``sample`` are the trial's; the flagship's own sample is compared with the one
@@ -146,7 +146,7 @@ class Agreement(Struct, frozen=True):
     budget: bool = False
 
 
-class RequestParts(Struct, frozen=True):
+class RequestParts(Struct, frozen=True, gc=False):
     """Hashes of what a trial asked: of the ``lines`` of its prompts, without the case's data, of
     the ``schema`` of the answer (None: free text) and of the other ``parameters``.
     """
@@ -191,7 +191,7 @@ class Fingerprint(Struct, frozen=True):
         return bool(self.changes(other))
 
 
-class Earlier(Struct, frozen=True):
+class Earlier(Struct, frozen=True, gc=False):
     """What today's test makes of the answers that a trial had before they were recorded anew.
 
     ``outcome`` None: unknown, because its requests changed, or its test could not be run with
@@ -244,7 +244,7 @@ class NotRun(Struct, frozen=True):
     samples: int
 
 
-class Trial(Struct, frozen=True):
+class Trial(Struct, frozen=True, gc=False):
     """One case of a prompt on one tier, once: one pytest item.
 
     ``answer`` is the text of the last answer a model gave, ``output`` what the test handed to

@@ -115,7 +115,7 @@ def _telling(summary: RunSummary) -> Iterator[tuple[str, str]]:
                 yield case
 
 
-class CallEntry(Struct, frozen=True):
+class CallEntry(Struct, frozen=True, gc=False):
     """A call as it stands in the report; ``stack`` is the number of its lines in the tables."""
 
     model_asked: str | None
@@ -172,7 +172,7 @@ class Compared(Struct, frozen=True):
     options: dict[str, Any] | None
 
 
-class TrialEntry(Struct, frozen=True):
+class TrialEntry(Struct, frozen=True, gc=False):
     """A trial as it stands in the report. Its answer stands there only where a report may show it.
 
     ``cassette`` is its number in the tables.
