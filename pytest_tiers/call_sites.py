@@ -33,6 +33,13 @@ def attribute(trials: Iterable[Trial], wrappers: Sequence[str] | None = None) ->
     return [_attributed(trial, wrapped) for trial in trials]
 
 
+def labels_of(trials: Iterable[Trial], wrappers: Sequence[str] | None) -> dict[str, str]:
+    """The call sites of some trials by key, each with its label, in the order of the calls."""
+    of_trials = attribute(trials, wrappers)
+    calls = chain.from_iterable(trial.tier_calls for trial in of_trials)
+    return {call.site_key: call.site or "" for call in calls if call.site_key is not None}
+
+
 def _called_from_many(calls: Iterable[Call]) -> set[str]:
     callers: defaultdict[str, set[str]] = defaultdict(set)
     for call in calls:

@@ -18,6 +18,7 @@ from pytest_tiers.lock import FILE as LOCK_FILE
 from pytest_tiers.lock import remembered
 from pytest_tiers.lock.reading import read
 from pytest_tiers.lock.writing import update
+from pytest_tiers.mixes import PLUS
 from pytest_tiers.modes import GATE_MODES
 from pytest_tiers.records import LockEntry, Revert
 from pytest_tiers.reports.numbers import points_at_most
@@ -51,7 +52,7 @@ class Done(NamedTuple):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pytest-tiers", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    accept = commands.add_parser("accept", help="lock a prompt to a tier that is not proven safe")
+    accept = commands.add_parser("accept", help="lock a prompt to a tier or mix not proven safe")
     accept.add_argument("decision", metavar="PROMPT=TIER")
     accept.add_argument("--cache", metavar="DIR", type=Path, help="pytest's cache folder")
     accept.set_defaults(run=_accept)
@@ -115,9 +116,17 @@ def _accept(asked: argparse.Namespace) -> Done:
     prompt = _prompt(name, {of_prompt for of_prompt, _ in known}, "in the last comparison")
     tiers = sorted(of_tier for of_prompt, of_tier in known if of_prompt == prompt)
     if tier not in tiers:
+        what = "candidate"
+        first = f"Compare it first: pytest --tiers={tier},..."
+        if PLUS in tier:
+            what = "mix"
+            first = (
+                "Only a mix that ran to its end can be accepted, and the search stops those that "
+                "miss too much. To search: pytest --tiers=... --tiers-mix"
+            )
         raise ConfigurationError(
-            f'the last comparison has no candidate "{tier}" for {prompt}; it has '
-            f"{', '.join(tiers)}. Compare it first: pytest --tiers={tier},..."
+            f'the last comparison has no {what} "{tier}" for {prompt}; it has '
+            f"{', '.join(tiers)}. {first}"
         )
     entry = replace(known[prompt, tier], accepted=_reason(asked), accepted_on=_today())
     update(path, [entry])

@@ -151,8 +151,7 @@ def _finding(
 ) -> MixFinding:
     tried, costs = run.tried, run.costs
     tiers = tried.mix.tiers
-    reverts = [revert for revert in settings.reverts if revert.prompt == run.prompt]
-    models = {tried.mix.name: tried.mix.model(settings.ladder)}
+    out = ruled_out(run.prompt, tried.trials, settings, tried.mix)
     return MixFinding(
         mix=tried.mix,
         tiers={site.key: tiers[site.key] for site in search.sites},
@@ -163,5 +162,5 @@ def _finding(
         calls=tried.calls,
         saving=costs.saving,
         cost_per_1000=None if costs.candidate is None else 1000 * costs.candidate,
-        ruled_out=ruled_out(tried.trials, reverts, models).get(tried.mix.name),
+        ruled_out=out.get(tried.mix.name),
     )

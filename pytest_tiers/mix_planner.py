@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
 from pytest_tiers.mixes import Mix
@@ -31,6 +32,11 @@ class Shown(Struct, frozen=True):
     log_evidence: float
     agrees: bool
     usd: Decimal | None = None
+
+    @property
+    def refused(self) -> Shown:
+        """The same of a mix that is no choice, whatever it has shown."""
+        return replace(self, log_evidence=-math.inf, agrees=False)
 
 
 class Task(Struct, frozen=True):

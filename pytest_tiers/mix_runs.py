@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
-from itertools import chain
 
 from msgspec import Struct, field
 
 from pytest_tiers import run_costs, verdicts
-from pytest_tiers.call_sites import attribute, stack_of
+from pytest_tiers.call_sites import labels_of, stack_of
 from pytest_tiers.mix_planner import Shown, Task
 from pytest_tiers.mixes import End, Mix, Stopped, site_of
 from pytest_tiers.records import CallSite, Trial
@@ -63,10 +62,8 @@ class LadderTrials(Struct, frozen=True, dict=True):
     @cached_property
     def sites(self) -> tuple[CallSite, ...]:
         """The call sites of the flagship's trials, in the order in which a trial first calls."""
-        of_trials = attribute(self.flagships.values(), self.wrappers)
-        of_trials.sort(key=lambda trial: (trial.case, trial.sample))
-        calls = chain.from_iterable(trial.tier_calls for trial in of_trials)
-        found = {call.site_key: call.site or "" for call in calls if call.site_key is not None}
+        in_order = sorted(self.flagships.values(), key=lambda trial: (trial.case, trial.sample))
+        found = labels_of(in_order, self.wrappers)
         called = self._calls(self.flagship, found)
 
         def weight(key: str) -> tuple[Decimal, int, str]:

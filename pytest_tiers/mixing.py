@@ -19,6 +19,7 @@ from pytest_tiers.mix_runs import LadderTrials, MixRun, Slot
 from pytest_tiers.mixes import End, Mix, MixSearch, TriedMix
 from pytest_tiers.override.site_tiers import SiteTiers
 from pytest_tiers.records import Trial
+from pytest_tiers.ruled_out import ruled_out
 from pytest_tiers.searching import Searches, Searching
 from pytest_tiers.settings import Settings
 from pytest_tiers.settling import settle
@@ -175,8 +176,9 @@ class _Search:
         if obstacle is not None:
             return MixSearch(self._planned.prompt, self._ladder.sites, (), obstacle)
         task = self._ladder.task()
+        out = ruled_out(self._planned.prompt, self._ladder.trials, self._settings)
         shown: dict[Mix, Shown] = {
-            task.on(tier): self._ladder.shown(tier)
+            task.on(tier): _unless(tier in out, self._ladder.shown(tier))
             for tier in task.tiers[:-1]
             if any(trial.tier == tier for trial in self._ladder.trials)
         }
@@ -187,7 +189,9 @@ class _Search:
             self._tried[mix] = MixRun(self._ladder, mix)
             end = self._run_mix(self._tried[mix], task.most_runs)
             if end is None:
-                shown[mix] = self._tried[mix].shown
+                trials = self._tried[mix].trials
+                out = ruled_out(self._planned.prompt, trials, self._settings, mix)
+                shown[mix] = _unless(mix.name in out, self._tried[mix].shown)
                 now = stand(task, shown)
         return self._found(task, now.put_forward, end or (_end(task, now), None))
 
@@ -238,6 +242,10 @@ class _Search:
             task.exhaustive * self._ladder.calls_of_all,
             end[1],
         )
+
+
+def _unless(is_ruled_out: bool, shown: Shown) -> Shown:
+    return shown.refused if is_ruled_out else shown
 
 
 def _end(task: Task, now: Stand) -> End:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 import pytest
 from msgspec import to_builtins
 
+from pytest_tiers.call_sites import labels_of
 from pytest_tiers.collection import TRIAL, PlannedTrial
 from pytest_tiers.records import NotRun, Trial
 from pytest_tiers.sampling import PromptRounds, Slot, Why
@@ -161,4 +162,7 @@ def _rounds(
         is_adaptive=first.settings.is_adaptive,
         spares_flagship=settings.spares_flagship,
         recorded_before=lambda slot: recorded_before(by_slot[slot]),
+        has_steps=lambda flagships: (
+            settings.mix and len(labels_of(flagships, settings.wrappers)) > 1
+        ),
     )

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pytest_tiers.findings import RuledOut
 from pytest_tiers.fingerprints import fingerprint
+from pytest_tiers.mixes import Mix
 from pytest_tiers.records import Revert, Trial
+from pytest_tiers.settings import Settings
 
 
 def ruled_out(
-    trials: Sequence[Trial], reverts: Iterable[Revert], models: Mapping[str, str | None]
+    prompt: str, trials: Sequence[Trial], settings: Settings, mix: Mix | None = None
 ) -> dict[str, RuledOut]:
-    """The tiers that are no choice for the prompt of these trials.
+    """The tiers that are no choice for a prompt, from its trials on them; or the mix that is none.
 
-    A tier that misses a case that must pass; and one that somebody went back from, until the
-    model (``models`` by tier) or the prompt changes.
+    A tier that misses a case that must pass; and one that somebody went back from, until its
+    model or the prompt changes.
     """
+    models = {tier.name: tier.model for tier in settings.ladder.tiers}
+    if mix is not None:
+        models[mix.name] = mix.model(settings.ladder)
     found = {}
-    for revert in reverts:
+    for revert in settings.reverts:
+        if revert.prompt != prompt:
+            continue
         if models.get(revert.tier) == revert.model and not _has_changed(trials, revert):
             found[revert.tier] = RuledOut("reverted", reason=revert.reason, date=revert.date)
     missed: defaultdict[str, list[str]] = defaultdict(list)

@@ -7,7 +7,8 @@ sampling stops: docs/verdicts.md, "As few samples as it takes".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Literal
 
 from pytest_tiers.history import recorded_at
@@ -38,14 +39,17 @@ class PromptRounds:
         is_adaptive: bool = True,
         spares_flagship: bool = False,
         recorded_before: Callable[[Slot], str] = lambda _: "",
+        has_steps: Callable[[Iterable[Trial]], bool] = lambda _: False,
     ) -> None:
         """``slots`` in the order in which they run; ``goals`` by candidate.
 
         ``is_adaptive``: rounds go on only as long as they are needed. ``spares_flagship``: it
         is called only where the candidates' results of the round ask for it; its trials
         come last in each round. ``recorded_before``: when the answers of a trial to come were
-        recorded (ISO 8601, UTC), "" where they were not.
+        recorded (ISO 8601, UTC), "" where they were not. ``has_steps``: whether these trials of
+        the flagship show a prompt whose mix of tiers is searched, for which it answers each case.
         """
+        self._has_steps = has_steps
         self._flagship, self._recorded_before = flagship, recorded_before
         self._is_adaptive, self._spares_flagship = is_adaptive, spares_flagship
         self._places = {slot: place for place, slot in enumerate(slots)}
@@ -109,8 +113,16 @@ class PromptRounds:
         if tier != self._flagship:
             return None if tier in self._asked else self.stops[tier]
         if not self._asked and (number > 1 or self._standings):
-            return "not-needed"
+            return None if number == 1 and self._is_searched else "not-needed"
         return "spared" if self._spares_flagship and self._is_spared(case, sample) else None
+
+    @property
+    def _is_searched(self) -> bool:
+        """Whether the flagship is compared with a mix of tiers when no candidate needs it."""
+        if not {"flagship-fails", "limit"}.isdisjoint(self.stops.values()):
+            return False
+        trials = chain.from_iterable(self._trials.values())
+        return self._has_steps(trial for trial in trials if trial.tier == self._flagship)
 
     def left_out(self, slot: Slot, why: Why) -> None:
         """A trial was left out."""

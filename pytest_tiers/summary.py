@@ -380,9 +380,7 @@ def _summarise_prompt(
     names = [name for name in settings.ladder.names if by_tier[name]]
     others = sorted(set(by_tier) - set(settings.ladder.names))
     scored = is_scored(trials)
-    reverts = [revert for revert in settings.reverts if revert.prompt == prompt]
-    models = {tier.name: tier.model for tier in settings.ladder.tiers}
-    found = ruled_out(trials, reverts, models)
+    found = ruled_out(prompt, trials, settings)
     out = {name: found[name] for name in comparisons if name in found}
     left_out = _per_tier(not_run, by_tier, mean(costs.get(flagship, {}).values()), settings.ladder)
     # Called where a candidate missed, the flagship's own results there say nothing of the rest.

@@ -43,12 +43,11 @@ def decide(
     trials: defaultdict[str, list[Trial]] = defaultdict(list)
     for trial in summary.trials:
         trials[trial.prompt].append(trial)
-    of_mixes = {search.prompt: search for search in summary.searches}
     changes = (
         _decide(
             summary,
             prompt,
-            [*trials[prompt.id], *_trials_of_mix(prompt, of_mixes, trials[prompt.id])],
+            [*trials[prompt.id], *_trials_of_best_mix(summary, prompt, trials[prompt.id])],
             locked.get(prompt.id),
             proven,
             skipped.get(prompt.id, ()),
@@ -58,16 +57,26 @@ def decide(
     return [change for change in changes if change is not None]
 
 
-def _trials_of_mix(
-    prompt: PromptSummary, searches: Mapping[str, MixSearch], ladder: Iterable[Trial]
+def _trials_of_best_mix(
+    summary: RunSummary, prompt: PromptSummary, ladder: Iterable[Trial]
 ) -> list[Trial]:
-    """The settled trials of the mix that is recommended for a prompt."""
     best = prompt.mix.recommended if prompt.mix is not None else None
-    if best is None:
-        return []
-    own = [trial for trial in searches[prompt.id].trials if trial.tier == best.mix.name]
-    settled = settle([*ladder, *own], best.comparison.flagship)
-    return [trial for trial in settled if trial.tier == best.mix.name]
+    return [] if best is None else trials_of_mix(prompt, best, summary.searches, ladder)
+
+
+def trials_of_mix(
+    prompt: PromptSummary, mix: MixFinding, searches: Iterable[MixSearch], ladder: Iterable[Trial]
+) -> list[Trial]:
+    """The settled trials of a mix of a prompt; ``ladder`` are those on the prompt's tiers."""
+    own = [
+        trial
+        for search in searches
+        if search.prompt == prompt.id
+        for trial in search.trials
+        if trial.tier == mix.mix.name
+    ]
+    settled = settle([*ladder, *own], mix.comparison.flagship)
+    return [trial for trial in settled if trial.tier == mix.mix.name]
 
 
 def _proven(summary: RunSummary, locked: Mapping[str, LockEntry]) -> frozenset[tuple[str, str]]:
@@ -138,7 +147,7 @@ def _decide(
     if mix is None:
         entry = entry_of(summary, prompt, trials, comparison)
     else:
-        entry = _entry_of_mix(summary, prompt, trials, mix)
+        entry = entry_of_mix(summary, prompt, trials, mix)
     if (
         before is not None
         and before.tier != tier
@@ -226,10 +235,13 @@ def entry_of(
     return _entry(summary, prompt, trials, comparison, model, stats.pass_rate, stats.cost_per_1000)
 
 
-def _entry_of_mix(
+def entry_of_mix(
     summary: RunSummary, prompt: PromptSummary, trials: Sequence[Trial], mix: MixFinding
 ) -> LockEntry:
-    """The entry that locks each call site of a prompt to its tier."""
+    """The entry that locks each call site of a prompt to its tier, whatever the verdict.
+
+    ``trials`` are those of the prompt and of the mix.
+    """
     settings = summary.settings
     own = [trial for trial in trials if trial.tier == mix.mix.name]
     entry = _entry(

@@ -13,7 +13,7 @@ from pytest_tiers.cassettes.journal import write_atomically
 from pytest_tiers.configuration import Place
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.findings import RunSummary
-from pytest_tiers.lock.adopting import entry_of
+from pytest_tiers.lock.adopting import entry_of, entry_of_mix, trials_of_mix
 from pytest_tiers.lock.layout import as_table, from_table
 from pytest_tiers.records import LockEntry, Trial
 
@@ -22,7 +22,10 @@ FILE = Path("d", "tiers", "comparison.json")
 
 
 def remember(summary: RunSummary, folder: Path) -> None:
-    """Write the entry that each candidate of each prompt would get. Raises OSError."""
+    """Write the entry that each candidate of each prompt would get, and each mix that ran whole.
+
+    Raises OSError.
+    """
     found = [[entry.prompt, as_table(entry)] for entry in _candidates(summary)]
     lock = str(summary.settings.lock_file)
     text = json.dumps({"lock": lock, "entries": found}, default=datetime.date.isoformat)
@@ -30,7 +33,7 @@ def remember(summary: RunSummary, folder: Path) -> None:
 
 
 def recall(path: Path) -> tuple[Path, dict[tuple[str, str], LockEntry]]:
-    """The lock file, and the entry of each prompt and candidate.
+    """The lock file, and the entry of each prompt and candidate or mix.
 
     Raises ConfigurationError where the file cannot be used.
     """
@@ -58,3 +61,7 @@ def _candidates(summary: RunSummary) -> Iterator[LockEntry]:
         for tier, comparison in prompt.comparisons.items():
             if comparison.cases and not summary.settings.ladder[tier].is_current:
                 yield entry_of(summary, prompt, trials[prompt.id], comparison)
+        for mix in prompt.mix.mixes if prompt.mix is not None else ():
+            if mix.stopped is None and mix.comparison.cases:
+                of_mix = trials_of_mix(prompt, mix, summary.searches, trials[prompt.id])
+                yield entry_of_mix(summary, prompt, [*trials[prompt.id], *of_mix], mix)

@@ -241,6 +241,7 @@ def _mixes(found: MixFindings) -> list[dict[str, Any]]:
     labels = {site.key: site.label for site in found.sites}
     return [
         {
+            "name": mix.mix.name,
             "tiers": {labels[key]: tier for key, tier in mix.tiers.items()},
             **_comparison(mix.comparison, {mix.comparison.tier: mix.saving}),
             "recommended": mix == found.recommended,

@@ -55,10 +55,11 @@ def ruled_out_sentences(summary: RunSummary) -> Iterator[str]:
     names = short_names(summary)
     for prompt in by_id(summary):
         for tier, why in prompt.ruled_out.items():
-            yield f"{tier} for {names[prompt.id]} is ruled out: {_ruled_out(why)}"
+            yield f"{tier} for {names[prompt.id]} is ruled out: {why_ruled_out(why)}"
 
 
-def _ruled_out(why: RuledOut) -> str:
+def why_ruled_out(why: RuledOut) -> str:
+    """Why a tier or a mix is no choice."""
     if why.kind == "must-pass":
         return f"it misses what must pass ({listed(map(one_line, why.cases))})"
     return (

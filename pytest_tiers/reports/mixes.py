@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pytest_tiers.findings import MixFinding, MixFindings, PromptSummary, RunSummary
 from pytest_tiers.mix_planner import MOST_FAILED_RUNS
+from pytest_tiers.reports.locks import why_ruled_out
 from pytest_tiers.reports.numbers import count, money, percent
 from pytest_tiers.reports.table import by_id
 from pytest_tiers.reports.text import cut, display_width, listed, one_line
@@ -80,6 +81,16 @@ def mix_steps(summary: RunSummary) -> Iterator[str]:
             yield f"Mix tiers in {names[prompt.id]}: {changes} (saves {percent(best.saving)})."
 
 
+def stopped_searches(summary: RunSummary) -> str | None:
+    """How many searches stopped at the limit, in a few words; None where none did."""
+    stopped = sum(found.end == "limit" for _, found in searched(summary))
+    if not stopped:
+        return None
+    return (
+        f"{'a search' if stopped == 1 else f'{stopped:,} searches'} for a mix stopped at the limit"
+    )
+
+
 def shown_mix(found: MixFindings) -> MixFinding | None:
     """The mix to tell of: the recommended one, else what came nearest to it."""
     if found.recommended is not None:
@@ -109,9 +120,12 @@ def _sentences(summary: RunSummary, prompt: PromptSummary, found: MixFindings) -
     if (shown := shown_mix(found)) is not None:
         yield explanation(summary, prompt, shown.comparison)
         if shown.ruled_out is not None:
-            yield "ruled out all the same (must_pass, or reverted)"
+            yield f"ruled out all the same: {why_ruled_out(shown.ruled_out)}"
         if shown.cost_per_1000 is not None:
             yield f"{money(shown.cost_per_1000)} per 1,000 runs"
+        if shown.comparison.verdict != "safe" and found.recommended is None:
+            name = short_names(summary)[prompt.id]
+            yield f'to take it unproven: pytest-tiers accept {name}={shown.mix.name} --reason "..."'
     refused = [
         mix
         for mix in found.mixes
@@ -121,7 +135,8 @@ def _sentences(summary: RunSummary, prompt: PromptSummary, found: MixFindings) -
     ]
     if refused:
         told = (
-            f"{_changes(summary, found, mix)} ({mix.comparison.verdict})"
+            f"{_changes(summary, found, mix)} "
+            f"({'ruled out' if mix.ruled_out else mix.comparison.verdict})"
             for mix in refused[:_MOST_REFUSED]
         )
         more = len(refused) - _MOST_REFUSED

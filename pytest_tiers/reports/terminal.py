@@ -21,7 +21,7 @@ from pytest_tiers.reports.flakiness import flakiness_sentences
 from pytest_tiers.reports.gates import gate_sentences, power_sentence, warning_sentences
 from pytest_tiers.reports.judging import judge_sentences
 from pytest_tiers.reports.locks import accepted_sentence, lock_sentences, ruled_out_sentences
-from pytest_tiers.reports.mixes import mix_lines
+from pytest_tiers.reports.mixes import mix_lines, stopped_searches
 from pytest_tiers.reports.numbers import count, percent
 from pytest_tiers.reports.recordings import stale_lines, unused_lines
 from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
@@ -156,7 +156,7 @@ def _in_one_line(summary: RunSummary) -> str:
     errors = sum(trial.outcome in ("error", "no-call") for trial in summary.trials)
     parts = [text, ", ".join(rest), count(errors, "trial") + " without an answer"]
     parts = parts if errors else parts[:-1]
-    return "; ".join([*filter(None, parts), spent_sentence(summary)])
+    return "; ".join([*filter(None, (*parts, stopped_searches(summary))), spent_sentence(summary)])
 
 
 def attainable_line(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pytest_tiers.cli import main
+from pytest_tiers.lock.reading import read
 from tests.openai_server import OpenAIServer
 
 Report = Callable[[], dict[str, Any]]
@@ -197,6 +199,130 @@ def test_a_locked_mix_runs_each_site_on_its_tier(
     worse = agent.runpytest("--tiers-gate=locked")
     worse.assert_outcomes(failed=10)
     worse.stdout.fnmatch_lines(["*passed when it was locked, and the recorded answers fail now*"])
+
+
+def test_a_limit_stops_a_search_and_the_next_run_pays_only_for_the_rest(
+    agent: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    # The ladder takes 90 calls, the whole search 23.
+    stopped = agent.runpytest(*MIX, "--tiers-max-calls=100", "-q")
+    assert len(server.requests) == 100
+    assert report()["prompts"][0]["mix_search"]["end"] == "limit"
+    assert "1 worse; a search for a mix stopped at the limit; spent $" in stopped.stdout.str()
+    update = agent.runpytest(*MIX, "--tiers-update-lock")
+    assert len(server.requests) == 90 + 23
+    update.stdout.fnmatch_lines(["test_agent: full -> full+nano+mini, safe (at most 29 points*"])
+
+    # An everyday run records what is missing of a locked mix, each line on its tier.
+    for cassette in agent.path.rglob("test_agent[[]*.yaml"):
+        if cassette.name != "test_agent[full].yaml":
+            cassette.unlink()
+    before = len(server.requests)
+    assert agent.runpytest().ret == pytest.ExitCode.TESTS_FAILED
+    agent.runpytest("--tiers-record=once").assert_outcomes(passed=10)
+    models = [request.json["model"] for request in server.requests[before:]]
+    assert models == ["nano-model", "mini-model"] * 10
+    server.stop()
+    agent.runpytest().assert_outcomes(passed=10)
+
+
+def test_a_person_decides_about_a_mix(
+    agent: pytest.Pytester,
+    report: Report,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(agent.path)
+    agent.makepyfile(test_agent=TESTS.replace("{cases}", "4"))
+    few = agent.runpytest(*MIX, "-p", "cacheprovider")
+    few.stdout.fnmatch_lines(
+        [
+            "Mix of tiers for test_agent: inconclusive, saves 55% of full's cost",
+            "- to take it unproven: pytest-tiers accept test_agent=full+nano+mini --reason*",
+        ]
+    )
+    capsys.readouterr()
+    assert main(["accept", "test_agent=nano+nano+mini", "--reason", "cheap"]) == 2
+    refused = capsys.readouterr().err
+    assert 'no mix "nano+nano+mini" for test_agent.py::test_agent; it has ' in refused
+    assert "Only a mix that ran to its end can be accepted" in refused
+    assert main(["accept", "test_agent=full+nano+mini", "--reason", "cheap"]) == 0
+    assert "on full+nano+mini, accepted: inconclusive, at most " in capsys.readouterr().out
+    everyday = agent.runpytest("--tiers-report=out.json")
+    everyday.assert_outcomes(passed=4)
+    models = [call["model"] for call in report()["trials"][0]["calls"]]
+    assert models == ["full-model", "nano-model", "mini-model"]
+    everyday.stdout.fnmatch_lines(["Accepted without proof: *::test_agent on full+nano+mini*"])
+
+    # Proof takes its place; and who goes back is offered the next cheapest.
+    agent.makepyfile(test_agent=TESTS.replace("{cases}", "14"))
+    agent.runpytest(*MIX, "--tiers-update-lock")
+    (locked,) = read(agent.path / "tiers.lock").prompts.values()
+    assert (locked.tier, locked.verdict, locked.accepted) == ("full+nano+mini", "safe", None)
+    assert main(["revert", "test_agent", "--reason", "rude"]) == 0
+    again = agent.runpytest(*MIX, "--tiers-update-lock")
+    again.stdout.fnmatch_lines(
+        [
+            "Mix of tiers for test_agent: safe, saves 47% of full's cost",
+            "- good alone, refused together: agent.py:6 run on nano and agent.py:11 write on",
+            "  mini (ruled out)",
+        ]
+    )
+    (locked,) = read(agent.path / "tiers.lock").prompts.values()
+    assert locked.tier == "full+mini+mini"
+
+
+ASYNC_AGENT = """
+from openai import AsyncOpenAI
+
+
+async def run(text):
+    async with AsyncOpenAI() as client:
+        return await write(client, await chat(client, f"plan {text}"))
+
+
+async def write(client, plan):
+    return await chat(client, f"write {plan}")
+
+
+async def chat(client, text):
+    answer = await client.chat.completions.create(
+        model="gpt-5.4", messages=[{"role": "user", "content": text}]
+    )
+    return answer.choices[0].message.content
+"""
+
+METHODS = """
+import pytest
+from agent import run
+
+class TestAgent:
+    @pytest.mark.asyncio
+    @pytest.mark.tiers(margin=0.3)
+    @pytest.mark.parametrize("number", range(10))
+    async def test_run(self, number):
+        assert not vars(self)  # each run has an instance of its own
+        self.has_run = True
+        assert await run(f"task {number}") == f"good task {number}"
+"""
+
+
+def test_adaptive_samples_of_async_methods(
+    project: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    server.answer = model
+    project.makepyfile(agent=ASYNC_AGENT, test_agent=METHODS)
+    arguments = (*MIX, "--tiers-samples=auto")
+    project.runpytest(*arguments)
+    (prompt,) = report()["prompts"]
+    # nano and mini are soon proven worse, and the flagship still answers each case once.
+    trials = {tier: found["trials"] for tier, found in prompt["tiers"].items()}
+    assert trials == {"nano": 5, "mini": 5, "full": 10}
+    (best,) = (mix for mix in prompt["mixes"] if mix["recommended"])
+    assert (list(best["tiers"].values()), best["verdict"]) == (["full", "mini"], "safe")
+    server.stop()
+    project.runpytest(*arguments, "--tiers-record=none")
+    assert report()["prompts"][0]["mixes"] == prompt["mixes"]
 
 
 @pytest.mark.parametrize(
