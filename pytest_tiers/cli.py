@@ -22,6 +22,7 @@ from pytest_tiers.mixes import PLUS
 from pytest_tiers.modes import GATE_MODES
 from pytest_tiers.records import LockEntry, Revert
 from pytest_tiers.reports.numbers import points_at_most
+from pytest_tiers.reports.text import prose
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         done: Done = asked.run(asked)
     except (ConfigurationError, OSError) as error:
-        print(f"pytest-tiers: {error}", file=sys.stderr)
+        print(prose(f"pytest-tiers: {error}"), file=sys.stderr)
         return 2
     if done.said:
         print(done.said)
@@ -78,7 +79,9 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
 def _compare(asked: argparse.Namespace) -> Done:
     from pytest_tiers.merging.command import compare_reports
 
-    return Done(compare_reports(asked.old, asked.new, asked.output))
+    said = compare_reports(asked.old, asked.new, asked.output)
+    # Without a file to write to, that is the Markdown itself.
+    return Done(said if asked.output is None else prose(said))
 
 
 def _add_merge(merge: argparse.ArgumentParser) -> None:
@@ -130,7 +133,7 @@ def _accept(asked: argparse.Namespace) -> Done:
         )
     entry = replace(known[prompt, tier], accepted=_reason(asked), accepted_on=_today())
     update(path, [entry])
-    return Done(f"{path}: {prompt} on {tier}, accepted: {_bound(entry)}.")
+    return Done(prose(f"{path}: {prompt} on {tier}, accepted: {_bound(entry)}."))
 
 
 def _revert(asked: argparse.Namespace) -> Done:
@@ -142,8 +145,10 @@ def _revert(asked: argparse.Namespace) -> Done:
     )
     update(path, removed=[entry.prompt], reverts=[revert])
     return Done(
-        f"{path}: {entry.prompt} is not locked any more. {entry.tier} is not proposed again until "
-        "its model or the prompt changes."
+        prose(
+            f"{path}: {entry.prompt} is not locked any more. {entry.tier} is not proposed again "
+            "until its model or the prompt changes."
+        )
     )
 
 

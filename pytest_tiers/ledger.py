@@ -373,10 +373,13 @@ class Ledger:
         """Print the summary, or what kept the workers from working."""
         if self.usage_error is not None:
             terminalreporter.write_line(f"ERROR: {self.usage_error}", red=True)
-        for note in dict.fromkeys(self.notes):
-            terminalreporter.write_line(f"tiers: {note}", yellow=True)
-        verbosity = self._config.get_verbosity()
         width = terminalreporter._tw.fullwidth
+        if self.notes:
+            from pytest_tiers.reports.text import prose
+
+            for note in dict.fromkeys(self.notes):
+                terminalreporter.write_line(prose(f"tiers: {note}", width), yellow=True)
+        verbosity = self._config.get_verbosity()
         if self._pruning.pruned is not None:
             from pytest_tiers.reports.recordings import pruned_lines
 
@@ -391,7 +394,8 @@ class Ledger:
                 terminalreporter.write_line(line)
         if self.summary is None:
             return
-        from pytest_tiers.reports.terminal import NARROWEST, summary_lines
+        from pytest_tiers.reports.terminal import summary_lines
+        from pytest_tiers.reports.text import NARROWEST
 
         if verbosity >= 0:
             terminalreporter.section("tiers")

@@ -79,6 +79,11 @@ def _no_outer_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
+def says(text: str, part: str) -> bool:
+    """Whether a text has a part, wherever its lines were broken: within a long path, too."""
+    return "".join(part.split()) in "".join(text.split())
+
+
 @pytest.fixture
 def server() -> Iterator[OpenAIServer]:
     """A server that answers OK; a test sets ``server.answer``."""

@@ -12,8 +12,8 @@ from pytest_tiers.merging.differences import compare
 from pytest_tiers.merging.shards import Merged, merge
 from pytest_tiers.modes import GateMode
 from pytest_tiers.reports.numbers import count
-from pytest_tiers.reports.terminal import NARROWEST, summary_lines
-from pytest_tiers.reports.text import wrap
+from pytest_tiers.reports.terminal import summary_lines
+from pytest_tiers.reports.text import NARROWEST, prose
 from pytest_tiers.reports.writers import SUFFIXES, save, write
 
 
@@ -61,7 +61,7 @@ def _lines(merged: Merged, output: Path) -> Iterator[str]:
         text += f" {count(merged.duplicates, 'trial')} in more than one counted once."
     if merged.missing:
         text += f" {count(merged.missing, 'case')} of these files in none of them."
-    yield from wrap(text, width, rest="  ")
+    yield prose(text, width)
     yield ""
     for line, _ in summary_lines(merged.summary, width=width, verbosity=0):
         yield line

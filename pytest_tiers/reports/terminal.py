@@ -39,7 +39,15 @@ from pytest_tiers.reports.table import (
     told,
     unit,
 )
-from pytest_tiers.reports.text import cut, display_width, one_line, shorten_ids, wrap
+from pytest_tiers.reports.text import (
+    NARROWEST,
+    WIDEST_PROSE,
+    cut,
+    display_width,
+    one_line,
+    shorten_ids,
+    wrap,
+)
 from pytest_tiers.reports.totals import (
     cost_sentences,
     everyday_sentence,
@@ -64,10 +72,6 @@ _MARKUP = {
     **dict.fromkeys(("worse", "flagship-fails", "blind", "unsupported"), _YELLOW),
 }
 
-#: Narrower terminals get lines of this width all the same.
-NARROWEST = 60
-#: Longer lines of prose are hard to read, however wide the terminal is.
-_WIDEST_PROSE = 120
 _LONGEST_TIER = 10
 _SHORTEST_ID = 12
 #: Prompts named one by one of which a cascade would pay.
@@ -338,14 +342,14 @@ def _totals(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Li
 def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
     yield "What to do next", _BOLD
     for number, step in enumerate(next_steps(summary), start=1):
-        for line in wrap(step, min(width, _WIDEST_PROSE), first=f"{number}. ", rest="   "):
+        for line in wrap(step, min(width, WIDEST_PROSE), first=f"{number}. ", rest="   "):
             yield line, {}
 
 
 def _cascades(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Line]:
     for mark, sentence in cascade_lines(summary, None if everything else _MOST_CASCADES):
         rest = "  " if mark else ""
-        for line in wrap(sentence, min(width, _WIDEST_PROSE), first=mark, rest=rest):
+        for line in wrap(sentence, min(width, WIDEST_PROSE), first=mark, rest=rest):
             yield line, {} if mark else _BOLD
 
 
@@ -372,7 +376,7 @@ def _mixes(summary: RunSummary, width: int) -> Iterator[Line]:
     for number, (headline, sites, sentences) in enumerate(mix_lines(summary, width - 4)):
         if number:
             yield "", {}
-        for line in wrap(headline, min(width, _WIDEST_PROSE), rest="  "):
+        for line in wrap(headline, min(width, WIDEST_PROSE), rest="  "):
             yield line, _BOLD
         for site in sites:
             yield f"    {site}", {}
@@ -400,10 +404,10 @@ def _bullets(
     sentences: Iterable[str], width: int, markup: dict[str, bool] | None = None
 ) -> Iterator[Line]:
     for sentence in sentences:
-        for line in wrap(sentence, min(width, _WIDEST_PROSE), first="- ", rest="  "):
+        for line in wrap(sentence, min(width, WIDEST_PROSE), first="- ", rest="  "):
             yield line, markup or {}
 
 
 def _prose(text: str | None, width: int, markup: dict[str, bool] | None = None) -> Iterator[Line]:
-    for line in wrap(text or "", min(width, _WIDEST_PROSE), rest="  "):
+    for line in wrap(text or "", min(width, WIDEST_PROSE), rest="  "):
         yield line, markup or {}

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
+
+#: Narrower terminals get lines of this width all the same.
+NARROWEST = 60
+
+#: Longer lines of prose are hard to read, however wide the terminal is.
+WIDEST_PROSE = 120
 
 _WIDE = ("F", "W")
 _ZERO_WIDTH = ("Mn", "Me")
@@ -125,6 +132,12 @@ def wrap(text: str, width: int, *, first: str = "", rest: str = "") -> list[str]
         if all(display_width(line) <= width for line in lines):
             break
     return lines
+
+
+def prose(text: str, width: int | None = None) -> str:
+    """A message in lines that fit a terminal of that width; without it, the one there is."""
+    columns = shutil.get_terminal_size().columns if width is None else width
+    return "\n".join(wrap(text, max(NARROWEST, min(WIDEST_PROSE, columns)), rest="  "))
 
 
 def chunks(line: str, width: int) -> list[str]:

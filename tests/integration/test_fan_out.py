@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_tiers.cassettes.journal import FOLDER
+from tests.conftest import says
 from tests.forks import Forks
 from tests.openai_server import OpenAIServer, Reply, words
 
@@ -132,7 +133,8 @@ def test_trials_that_ask_differently_are_paid_in_vain_for_one_case_only(
     result = project.runpytest(*RECORD)
     result.assert_outcomes(passed=9)
     assert server.calls == {"nano-model": 3, "mini-model": 4, "full-model": 4}
-    result.stdout.fnmatch_lines(["tiers: test_it.py::test_ask: *2 answers*paid in vain*"])
+    result.stdout.re_match_lines_random(["tiers: test_it.py::test_ask: "])
+    assert says(result.stdout.str(), "paid in vain")
 
 
 def test_a_question_that_repeats_an_answer_is_asked_by_its_own_trial(

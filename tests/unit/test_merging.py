@@ -27,6 +27,7 @@ from pytest_tiers.records import (
 from pytest_tiers.reports.writers import write
 from pytest_tiers.settings import IgnoreRule, Judge, PromptSettings, Settings
 from pytest_tiers.summary import summarise
+from tests.conftest import says
 from tests.unit.summaries import LADDER, call, trial
 
 PROMPT = "tests/test_triage.py::test_route"
@@ -234,8 +235,9 @@ def test_what_is_no_report_is_named(
         path.write_text(text)
     assert main(["merge", str(path), "-o", str(tmp_path / "all.json")]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"pytest-tiers: {path} ")
-    assert reason in said
+    assert says(said, f"pytest-tiers: {path} ")
+    assert says(said, reason)
+    assert all(len(line) <= 80 for line in said.splitlines())
 
 
 def test_a_shard_whose_workers_crashed_is_refused(shard: Callable[..., Path]) -> None:
