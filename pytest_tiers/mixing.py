@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 import pytest
@@ -69,18 +69,28 @@ class Mixing:
     ) -> None:
         self._settings, self._hidden, self._pool, self._run = settings, hidden, pool, run
         self._searches = searches
-        self._is_on = settings.mix and settings.plan is None
+        # A plan replays what is recorded of a search, unless all of it is to be recorded anew.
+        self._is_on = settings.mix and settings.plan != "all"
         self._prompts: dict[str, _Known] = {}
+        self._incomplete: Collection[str] = ()
 
-    def begin(self, items: Iterable[pytest.Item]) -> None:
-        """Learn which trials the session has, when all plugins have chosen among them."""
+    def begin(self, items: Iterable[pytest.Item], incomplete: Collection[str]) -> None:
+        """Learn which trials the session has, when all plugins have chosen among them.
+
+        Of ``incomplete`` prompts trials were left out that a search would need.
+        """
+        self._incomplete = incomplete
         trials = (item.stash.get(TRIAL, None) for item in items)
         counts = Counter(trial.prompt for trial in trials if trial is not None)
         self._prompts = {name: _Known(number) for name, number in counts.items()}
 
     def is_last(self, planned: PlannedTrial) -> bool:
         """Whether a trial, which has not ended, is the prompt's last one in this process."""
-        return self._is_on and self._prompts[planned.prompt].left == 1
+        return (
+            self._is_on
+            and planned.prompt not in self._incomplete
+            and self._prompts[planned.prompt].left == 1
+        )
 
     def drawer(self, planned: PlannedTrial) -> Drawer:
         """The answers that a trial of a mix may take."""

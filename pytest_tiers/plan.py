@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
@@ -77,13 +77,15 @@ class ToDecide(Struct, frozen=True):
 
 
 class MixPlan(Struct, frozen=True):
-    """What the search for a prompt's mix takes at the most, with nothing of it recorded.
+    """What the search for a prompt's mix takes besides what is recorded, at the most.
 
-    ``usd`` is as if each call were the flagship's, None where that is unknown.
+    ``recorded`` mixes need no call. So many more ``mixes`` may follow, none where the search is
+    recorded to its end. ``usd`` is as if each call were the flagship's, None where that is unknown.
     """
 
     prompt: str
     sites: int
+    recorded: int
     mixes: int
     calls: int
     usd: Decimal | None
@@ -166,13 +168,20 @@ def make_plan(summary: RunSummary, missing: Sequence[MissingTrial], mode: Record
             if one.verdict in _OPEN
         ),
         unjudged=tuple(sorted(unjudged, key=lambda pair: (pair[0], ladder.index(pair[1])))),
-        mixes=tuple(_mixes(summary)) if summary.settings.mix else (),
+        mixes=tuple(_mixes(summary, {one.prompt for one in wanted}, mode))
+        if summary.settings.mix
+        else (),
     )
 
 
-def _mixes(summary: RunSummary) -> Iterator[MixPlan]:
-    """The searches for mixes, of prompts with more than one call site."""
+def _mixes(summary: RunSummary, incomplete: Container[str], mode: RecordMode) -> Iterator[MixPlan]:
+    """The searches for mixes, of prompts with more than one call site.
+
+    How far one has come is known from its replay, unless the prompt is ``incomplete``: then other
+    mixes may follow.
+    """
     settings = summary.settings
+    searches = {each.prompt: each for each in summary.searches if mode != "all"}
     names = settings.ladder.names
     for prompt in summary.prompts:
         trials = LadderTrials(
@@ -185,12 +194,18 @@ def _mixes(summary: RunSummary) -> Iterator[MixPlan]:
         )
         if trials.obstacle is not None:
             continue
-        mixes = trials.task().most_runs
+        search = None if prompt.id in incomplete else searches.get(prompt.id)
+        if search is not None and search.end in ("blind", "unfit"):
+            continue
+        recorded = 0 if search is None else len(search.tried) - (search.end == "error")
+        is_over = search is not None and search.end != "error"
+        mixes = 0 if is_over else trials.task().most_runs - recorded
         costs = list(run_costs(list(trials.flagships.values())).values())
         usd = sum(costs, Decimal(0)) if len(costs) == len(trials.flagships) else None
         yield MixPlan(
             prompt.id,
             len(trials.sites),
+            recorded,
             mixes,
             mixes * trials.calls_of_all,
             None if usd is None else mixes * usd,

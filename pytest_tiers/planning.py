@@ -49,6 +49,11 @@ class Planning:
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
 
+    @property
+    def incomplete(self) -> set[str]:
+        """The prompts of which a trial has no recording."""
+        return {prompt for prompt, *_ in self._missing}
+
     def handed_over(self) -> dict[str, Any]:
         """What a worker tells the controller."""
         return {MISSING: self._missing}

@@ -83,7 +83,7 @@ class TierSession:
                 runner = self._get_ready()
                 if self.settings.plan is not None:
                     self.planning.narrow(items, runner.tapes.is_replayed, runner.rounds.is_certain)
-                runner.mixing.begin(items)
+                runner.mixing.begin(items, self.planning.incomplete)
         except ConfigurationError as error:
             if not hasattr(self._config, "workerinput"):
                 raise pytest.UsageError(str(error)) from None

@@ -39,12 +39,15 @@ def plan_lines(plan: Plan, settings: Settings, *, width: int) -> Iterator[str]:
 def _mixes(plan: Plan, names: dict[str, str]) -> Iterator[str]:
     """What the searches for mixes take besides."""
     for one in plan.mixes:
+        search = f"the search for the mix of {names[one.prompt]}"
+        if not one.mixes:
+            yield f"{search} is recorded to its end: it calls nothing"
+            continue
         cost = "cost unknown" if one.usd is None else f"{money(one.usd)} at the flagship's price"
+        beyond = f"beyond the {one.recorded:,} recorded" if one.recorded else "besides"
         yield (
-            f"the search for the mix of {names.get(one.prompt, one_line(one.prompt))} tries at "
-            f"most {one.mixes:,} mixes of {one.sites} call sites besides: at most "
-            f"{count(one.calls, 'call')}, {cost}; less for what is recorded, and for answers that "
-            "mixes share"
+            f"{search} tries at most {one.mixes:,} mixes of {one.sites} call sites {beyond}: "
+            f"at most {count(one.calls, 'call')}, {cost}; less for answers that mixes share"
         )
     if not plan.mixes:
         yield (
@@ -78,6 +81,7 @@ def _names(plan: Plan) -> dict[str, str]:
             *(prompt for prompt, _ in plan.decided),
             *(one.prompt for one in plan.undecided),
             *(prompt for prompt, _ in plan.unjudged),
+            *(one.prompt for one in plan.mixes),
         ]
     )
     short = [prompt.rpartition("::")[2] for prompt in ids]

@@ -112,10 +112,7 @@ def test_the_search_finds_exactly_the_mix_and_replays_it(
     server.stop()
     plan = agent.runpytest("--tiers-plan", *MIX[:2])
     plan.stdout.fnmatch_lines(
-        [
-            "- the search for the mix of test_agent tries at most 18 mixes of 3 call sites",
-            "  besides: at most 540 calls, $0.0292 at the flagship's price; less for what is",
-        ]
+        ["- the search for the mix of test_agent is recorded to its end: it calls nothing"]
     )
     cassettes = {path: path.read_bytes() for path in agent.path.rglob("*.yaml")}
     assert len(cassettes) == 3 + 6
@@ -209,6 +206,19 @@ def test_a_limit_stops_a_search_and_the_next_run_pays_only_for_the_rest(
     assert len(server.requests) == 100
     assert report()["prompts"][0]["mix_search"]["end"] == "limit"
     assert "1 worse; a search for a mix stopped at the limit; spent $" in stopped.stdout.str()
+    tried = report()["prompts"][0]["mixes"]
+    assert tried[-1]["calls"] < 10
+    # The plan replays what is recorded; of the mix that it broke off it counts all calls.
+    plan = agent.runpytest("--tiers-plan", *MIX[:2])
+    assert plan.ret == 0
+    most = 18 - (len(tried) - 1)
+    plan.stdout.fnmatch_lines(
+        [
+            f"- the search for the mix of test_agent tries at most {most} mixes of 3 call sites",
+            f"  beyond the {len(tried) - 1} recorded: at most {30 * most} calls, $* at the*",
+        ]
+    )
+    assert len(server.requests) == 100
     update = agent.runpytest(*MIX, "--tiers-update-lock")
     assert len(server.requests) == 90 + 23
     update.stdout.fnmatch_lines(["test_agent: full -> full+nano+mini, safe (at most 29 points*"])

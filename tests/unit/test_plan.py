@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_tiers import statistics
-from pytest_tiers.plan import MissingTrial, Plan, make_plan, samples_that_would_decide
+from pytest_tiers.plan import MissingTrial, MixPlan, Plan, make_plan, samples_that_would_decide
 from pytest_tiers.records import Tokens, Trial
 from pytest_tiers.reports.plan import plan_lines
+from pytest_tiers.settings import Settings
 from pytest_tiers.verdicts import Evidence
 from tests.unit.test_summary import COMPARISON, call, run, sweep, trial
 from tests.unit.test_verdicts import ALPHA, evidence
@@ -19,8 +21,8 @@ def plan(trials: Iterable[Trial], missing: Any = (), mode: Any = "once") -> Plan
     return make_plan(run(trials), [MissingTrial(*each) for each in missing], mode)
 
 
-def text(found: Plan) -> str:
-    lines = list(plan_lines(found, COMPARISON, width=80))
+def text(found: Plan, settings: Settings = COMPARISON) -> str:
+    lines = list(plan_lines(found, settings, width=80))
     assert max(map(len, lines)) <= 80
     return " ".join(" ".join(lines).split())
 
@@ -47,6 +49,21 @@ def test_costs_are_those_of_the_same_prompt_and_tier() -> None:
     assert "about $0.006 and an unknown amount for 1 trial - full: 1 trial of p: about 1" in said
     assert "about 1 call, cost unknown" in said
     assert "$0 " not in said
+
+
+def test_a_search_for_a_mix_takes_what_is_not_recorded_of_it() -> None:
+    lines = {
+        MixPlan("t.py::test_new", 3, 0, 18, 540, Decimal("0.5")): "test_new tries at most 18 mixes "
+        "of 3 call sites besides: at most 540 calls, $0.50 at the flagship's price; less for",
+        MixPlan("t.py::test_begun", 2, 3, 5, 50, None): "test_begun tries at most 5 mixes of 2 "
+        "call sites beyond the 3 recorded: at most 50 calls, cost unknown; less for answers that",
+        MixPlan("t.py::test_done", 2, 4, 0, 0, Decimal(0)): "test_done is recorded to its end: it "
+        "calls nothing",
+    }
+    found = replace(plan([]), mixes=tuple(lines))
+    shown = text(found, replace(COMPARISON, mix=True))
+    for line in lines.values():
+        assert f"- the search for the mix of {line}" in shown
 
 
 def test_a_tier_without_a_recording_is_taken_to_need_as_many_tokens_as_the_flagship() -> None:
