@@ -253,11 +253,12 @@ def test_a_person_decides_about_a_mix(
     )
     capsys.readouterr()
     assert main(["accept", "test_agent=nano+nano+mini", "--reason", "cheap"]) == 2
-    refused = capsys.readouterr().err
+    refused = " ".join(capsys.readouterr().err.split())
     assert 'no mix "nano+nano+mini" for test_agent.py::test_agent; it has ' in refused
     assert "Only a mix that ran to its end can be accepted" in refused
     assert main(["accept", "test_agent=full+nano+mini", "--reason", "cheap"]) == 0
-    assert "on full+nano+mini, accepted: inconclusive, at most " in capsys.readouterr().out
+    accepted = " ".join(capsys.readouterr().out.split())
+    assert "on full+nano+mini, accepted: inconclusive, at most " in accepted
     everyday = agent.runpytest("--tiers-report=out.json")
     everyday.assert_outcomes(passed=4)
     models = [call["model"] for call in report()["trials"][0]["calls"]]
