@@ -72,7 +72,7 @@ class Differences(Struct, frozen=True):
     """What changed from one report to another.
 
     ``unlike`` are settings that differ, each with both values: what follows from them is no change
-    of the suite. ``recommended`` are a prompt's tiers before and after (None: stay).
+    of the suite. ``recommended`` are a prompt's tiers, or mixes, before and after (None: stay).
     ``is_part``: the later report is not of the whole suite, so that what it lacks may exist.
     """
 
@@ -108,7 +108,9 @@ class _Told(Struct, frozen=True):
 def compare(old: Path, new: Path) -> Differences:
     """Compare two reports. Raises ConfigurationError where one cannot be read."""
     heads = [read_head(path) for path in (old, new)]
-    before, after = map(_told, heads)
+    # A run that did not search proposes no mix, which is no change.
+    with_mixes = all(map(_has_searched, heads))
+    before, after = (_told(head, with_mixes) for head in heads)
     flipped = _flipped(*heads)
     with reading(new):
         unlike = tuple(settings_that_differ(heads[0].document, heads[1].document))
@@ -144,7 +146,7 @@ def compare(old: Path, new: Path) -> Differences:
     )
 
 
-def _told(head: Head) -> _Told:
+def _told(head: Head, with_mixes: bool) -> _Told:
     with reading(head.path):
         document = head.document
         prompts, gate, savings = document["prompts"], document["gate"], document["savings"]
@@ -156,14 +158,27 @@ def _told(head: Head) -> _Told:
                 }
                 for prompt in prompts
             },
-            recommended={prompt["id"]: prompt["recommended"] for prompt in prompts},
+            recommended={
+                prompt["id"]: (_mix(prompt) if with_mixes else None) or prompt["recommended"]
+                for prompt in prompts
+            },
             gate=gate["passed"],
             failures=tuple(dict.fromkeys(failure["message"] for failure in gate["failures"])),
-            saving=savings["share"],
+            saving=savings["with_mixes_share" if with_mixes else "share"],
             flagship_usd_per_1000=_usd(savings["flagship_usd_per_1000"]),
             spent_usd=Decimal(document["spent_usd"]),
             is_part=_is_part(document),
         )
+
+
+def _has_searched(head: Head) -> bool:
+    with reading(head.path):
+        return bool(head.document["settings"].get("mix"))
+
+
+def _mix(prompt: Mapping[str, Any]) -> str | None:
+    """The mix that is recommended for a prompt, by its name."""
+    return next((mix["name"] for mix in prompt["mixes"] if mix["recommended"]), None)
 
 
 def _is_part(document: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from pytest_tiers.reports.locks import (
     new_downgrades,
     ruled_out_sentences,
 )
-from pytest_tiers.reports.mixes import mix_sentences
+from pytest_tiers.reports.mixes import told_mixes
 from pytest_tiers.reports.site_costs import SITE_HEADINGS, of_several_sites, of_tier, site_rows
 from pytest_tiers.reports.sites import judged, site_sentences, told_by_site
 from pytest_tiers.reports.table import Row, headings, in_order_of_telling, prompt_rows
@@ -32,6 +32,8 @@ from pytest_tiers.reports.words import reasons
 
 #: Rows of the table; GitHub takes comments of up to 65,536 characters.
 _MOST_ROWS = 150
+#: Prompts whose mixes are told.
+_MOST_MIXES = 20
 #: Lines of each list.
 _MOST_LINES = 40
 
@@ -53,7 +55,7 @@ def parts(summary: RunSummary) -> Iterator[str]:
     yield from bullets("To look at", (text for find in to_look_at for text in find(summary)))
     yield from _table(summary)
     yield from _by_site(summary)
-    yield from bullets("Mixes of tiers", mix_sentences(summary))
+    yield from _mixes(summary)
     yield from bullets("What to change in the application", change_sentences(summary))
     if summary.settings.comparison and summary.settings.ladder.candidates:
         covered = coverage_sentences(summary, everything=True)
@@ -148,6 +150,23 @@ def _verdicts(
     yield "\n"
     if len(found) > most:
         yield f"and {len(found) - most:,} more rows in the JSON or HTML report\n\n"
+
+
+def _mixes(summary: RunSummary) -> Iterator[str]:
+    """What the searches for mixes found: a list for each prompt, as far as there is room."""
+    found = list(told_mixes(summary))
+    for headline, steps, sentences in found[:_MOST_MIXES]:
+        yield f"**{escaped(headline)}**\n\n"
+        if steps:
+            yield table_row(["call site", "tier"])
+            yield table_row(["---", "---"])
+            yield from (table_row(map(escaped, step)) for step in steps)
+            yield "\n"
+        if sentences:
+            yield from _lines(sentences)
+            yield "\n"
+    if (left := len(found) - _MOST_MIXES) > 0:
+        yield f"and {left:,} more mixes in the JSON or HTML report\n\n"
 
 
 def _site_costs(summary: RunSummary) -> Iterator[str]:

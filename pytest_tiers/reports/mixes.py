@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pytest_tiers.findings import MixFinding, MixFindings, PromptSummary, RunSummary
 from pytest_tiers.mix_planner import MOST_FAILED_RUNS
@@ -38,37 +38,32 @@ def searched(summary: RunSummary) -> Iterator[tuple[PromptSummary, MixFindings]]
             yield prompt, prompt.mix
 
 
-def mix_lines(summary: RunSummary, width: int) -> Iterator[tuple[str, list[str], list[str]]]:
-    """For each prompt a headline, its call sites with their tiers, and sentences.
-
-    The sites are aligned, in lines of at most ``width`` columns.
-    """
+def told_mixes(
+    summary: RunSummary,
+) -> Iterator[tuple[str, list[tuple[str, str]], list[str]]]:
+    """For each prompt a headline, its call sites each with its tier, and sentences."""
     names = short_names(summary)
     for prompt, found in searched(summary):
         shown = shown_mix(found)
-        sites: list[str] = []
-        if shown is not None:
-            room = width - 2 - max(len(tier) for tier in shown.tiers.values())
-            labels = [cut(one_line(site.label), room) for site in found.sites]
-            widest = max(map(display_width, labels))
-            sites = [
-                label + " " * (widest - display_width(label) + 2) + tier
-                for label, tier in zip(labels, shown.tiers.values(), strict=True)
-            ]
+        tiers = {} if shown is None else shown.tiers
+        steps = [(one_line(site.label), tiers[site.key]) for site in found.sites if tiers]
         headline = f"Mix of tiers for {names[prompt.id]}: {_headline(summary, found)}"
-        yield headline, sites, list(_sentences(summary, prompt, found))
+        yield headline, steps, list(_sentences(summary, prompt, found))
     if not any(True for _ in searched(summary)) and summary.searches:
         yield "No mix of tiers: each prompt calls models from one line only.", [], []
 
 
-def mix_sentences(summary: RunSummary) -> Iterator[str]:
-    """One sentence for each prompt, with its sites in a row."""
-    names = short_names(summary)
-    for prompt, found in searched(summary):
-        text = f"{names[prompt.id]}: {_headline(summary, found)}"
-        if (shown := shown_mix(found)) is not None:
-            text += f": {_steps(found, shown.tiers)}"
-        yield "; ".join([text, *_sentences(summary, prompt, found)])
+def mix_lines(summary: RunSummary, width: int) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`told_mixes` with the call sites and tiers aligned, in lines of at most ``width`` columns."""
+    for headline, steps, sentences in told_mixes(summary):
+        room = width - 2 - max((len(tier) for _, tier in steps), default=0)
+        labels = [cut(label, room) for label, _ in steps]
+        widest = max(map(display_width, labels), default=0)
+        sites = [
+            label + " " * (widest - display_width(label) + 2) + tier
+            for label, (_, tier) in zip(labels, steps, strict=True)
+        ]
+        yield headline, sites, sentences
 
 
 def mix_steps(summary: RunSummary) -> Iterator[str]:
@@ -154,10 +149,6 @@ def _effort(found: MixFindings) -> str:
         f"{count(found.calls, 'call')} to try {tried}; all {found.exhaustive_mixes:,} mixes of "
         f"{len(found.sites)} call sites would take {found.exhaustive_calls:,}"
     )
-
-
-def _steps(found: MixFindings, tiers: Mapping[str, str]) -> str:
-    return ", ".join(f"{one_line(site.label)} -> {tiers[site.key]}" for site in found.sites)
 
 
 def _changes(summary: RunSummary, found: MixFindings, mix: MixFinding) -> str:

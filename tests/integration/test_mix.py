@@ -119,7 +119,10 @@ def test_the_search_finds_exactly_the_mix_and_replays_it(
     replay = (*MIX, "--tiers-report=out.md", "--tiers-record=none", "-n2")
     agent.runpytest(*replay).assert_outcomes(passed=10)
     shown = (agent.path / "out.md").read_text()
-    assert "agent.py:5 run -&gt; full, agent.py:6 run -&gt; nano, agent.py:11 write" in shown
+    assert "**Mix of tiers for test&#95;agent: safe, saves 55% of full's cost**" in shown
+    assert (
+        "| agent.py:5 run | full |\n| agent.py:6 run | nano |\n| agent.py:11 write | mini" in shown
+    )
     (again,) = report()["prompts"]
     assert (again["mixes"], again["mix_search"]) == (prompt["mixes"], search)
     assert {path: path.read_bytes() for path in agent.path.rglob("*.yaml")} == cassettes

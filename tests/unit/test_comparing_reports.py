@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,23 @@ def test_nothing_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert compared(capsys, one, one) == (
         "### tiers: nothing changed, gate passes\n\nFrom aaaaaaa to aaaaaaa.\n"
     )
+
+
+def test_a_mix_is_compared_where_both_runs_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = report(tmp_path / "plain.json", trials("t.py::test_a"))
+    paths = [tmp_path / "full+nano.json", tmp_path / "mini+nano.json"]
+    for path, share in zip(paths, (0.25, 0.5), strict=True):
+        document = json.loads(plain.read_text())
+        document["settings"]["mix"] = True
+        document["prompts"][0]["mixes"] = [{"name": path.stem, "recommended": True}]
+        document["savings"]["with_mixes_share"] = share
+        path.write_text(json.dumps(document))
+    found = compared(capsys, *paths)
+    assert "- t.py::test_a: recommended full+nano, now mini+nano\n" in found
+    assert "- proven saving: 25% of the flagship's cost before, 50% now\n" in found
+    assert "recommended" not in compared(capsys, paths[0], plain)
 
 
 def test_what_changed_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
