@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -54,10 +53,8 @@ def request_parts(
         for line in text.split("\n")
         if line.strip()
     )
-    # The same lines stand in all cases of a prompt: each is kept once.
     lines = {
-        sys.intern(_hash([role, _without(data, line)]))
-        for role, line in itertools.islice(said, _MOST_LINES)
+        _hash([role, _without(data, line)]) for role, line in itertools.islice(said, _MOST_LINES)
     }
     schemas = [{key: body[key] for key in sorted(_SCHEMA.intersection(body))} for body in bodies]
     known = _TEXT | _LEFT_OUT | _SCHEMA

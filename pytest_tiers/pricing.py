@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -237,6 +238,7 @@ def _find(query: _Query) -> _Listed | None:
     return None
 
 
+@lru_cache(maxsize=1_000)  # a run asks for each of its calls, of a few models
 def _model(name: str, url: str | None) -> tuple[Provider, ModelInfo] | None:
     """The model of that name, whole or but for its date or version; None: it is not listed.
 
@@ -253,6 +255,7 @@ def _model(name: str, url: str | None) -> tuple[Provider, ModelInfo] | None:
     return (provider, model) if is_listed else None
 
 
+@lru_cache(maxsize=1_000)
 def _is_known_host(url: str | None) -> bool:
     from genai_prices.data_snapshot import get_snapshot
 

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from pytest_tiers import junit
 from pytest_tiers.ahead import RunningAhead
-from pytest_tiers.application.project import is_test_file
+from pytest_tiers.application.tests import is_test_file
 from pytest_tiers.budget import Budget
 from pytest_tiers.cassettes.matching import Matcher
 from pytest_tiers.cassettes.pool import Pool

@@ -9,14 +9,10 @@ from pytest_tiers.application.changes import changes
 from pytest_tiers.application.coverage import coverage
 from pytest_tiers.application.patch import patch, repository
 from pytest_tiers.application.scan import scan
+from pytest_tiers.application.tests import is_test_file
 from pytest_tiers.findings import Change, Coverage, RunSummary
 from pytest_tiers.override.sources import SourceFile
 from pytest_tiers.records import CallSite, Trial
-
-
-def is_test_file(path: Path, patterns: Iterable[str]) -> bool:
-    """Whether a file holds tests: ``patterns`` are pytest's ``python_files``."""
-    return path.name == "conftest.py" or any(path.match(pattern) for pattern in patterns)
 
 
 class Project:

@@ -26,6 +26,9 @@ _SECRET_IN_URL = re.compile(r"passw|secret|credential|signature$|^(auth|key|sig|
 #: Words that may be any word's piece in a text for a model, and a key elsewhere.
 _LOOKS_LIKE_A_KEY = re.compile(rb"(?=[^\s]*\d)[^\s]{16,}")
 
+#: One of these is in every URL with a user, a query or a fragment.
+_MAY_HIDE = frozenset("@?#")
+
 #: JSON's names, as far as a secret could go by them: most bodies need no closer look.
 _JSON_NAME = re.compile(rb'"([^"\\]{1,64})"\s*:')
 
@@ -69,6 +72,8 @@ def hide_secret_query(url: str) -> str:
 
     What is no URL, in a ``location``, stays as it is.
     """
+    if _MAY_HIDE.isdisjoint(url):
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:

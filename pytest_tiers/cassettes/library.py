@@ -62,6 +62,7 @@ class Library:
 
     def __init__(self) -> None:
         self._read: dict[Path, Cassette | CassetteError | None] = {}
+        self._of_other_tiers: dict[Path, list[Path]] = {}
         self._folded: dict[Path, Cassette] = {}
         self._journals: dict[Path, Journal] = {}
         self._failures: dict[Path, OSError] = {}
@@ -99,9 +100,13 @@ class Library:
     def of_other_tiers(self, file: CassetteFile) -> list[Cassette | CassetteError]:
         """The same test's cassettes on other tiers; the error for one that cannot be read."""
         found: list[Cassette | CassetteError] = []
-        for path in _other_tiers(file.path):
-            if VERSUS in path.name.rpartition("[")[2]:
-                continue  # a judge's answers are no tier's
+        if (paths := self._of_other_tiers.get(file.path)) is None:
+            # A judge's answers are no tier's.
+            paths = [
+                one for one in _other_tiers(file.path) if VERSUS not in one.name.rpartition("[")[2]
+            ]
+            self._of_other_tiers[file.path] = paths
+        for path in paths:
             try:
                 cassette = self.cassette(path)
                 found += [] if cassette is None else [cassette]
@@ -230,7 +235,7 @@ class Library:
             _merge(cassette, attempt)
         generations.count(cassette, before, recorded, numbers.get(cassette.tier, 0))
         if cassette.recordings or cassette.unfinished:
-            write_atomically(target, format.dump(cassette))
+            write_atomically(target, _text(cassette))
             self._read[target] = self._folded[target] = cassette
         return said
 
@@ -243,7 +248,13 @@ class Library:
             with contextlib.suppress(CassetteError):
                 other = self.cassette(path)
                 if other is not None and rename(other, old, new):
-                    write_atomically(path, format.dump(other))
+                    write_atomically(path, _text(other))
+
+
+def _text(cassette: Cassette) -> str:
+    from pytest_tiers.cassettes.writing import dump  # a replay needs none of it
+
+    return dump(cassette)
 
 
 def _other_tiers(cassette: Path) -> list[Path]:

@@ -34,7 +34,7 @@ class Scrubber:
     @functools.cached_property
     def _names(self) -> Mapping[str, str]:
         """The names by what is replaced. Read at the first call: fixtures may set variables."""
-        named = {*self._key_variables, *filter(_SECRET_VARIABLE.search, os.environ)}
+        named = {*self._key_variables, *filter(_names_a_secret, os.environ)}
         found = {
             written: name
             for name in sorted(named)
@@ -72,6 +72,11 @@ class Scrubber:
                 clean = self.url if lower == "location" else self.text
                 kept[lower] = [*map(clean, values if isinstance(values, list) else [values])]
         return kept
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_a_secret(variable: str) -> bool:
+    return _SECRET_VARIABLE.search(variable) is not None
 
 
 def _as_written(value: str) -> set[str]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, recorded_call
+from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording
 from pytest_tiers.cassettes.generations import Repeats
 from pytest_tiers.cassettes.library import Library, says_the_same
 from pytest_tiers.cassettes.matching import Matcher, SentRequest
@@ -346,6 +346,8 @@ class Tape:
 
     def as_recorded(self, request: SentRequest, response: Mapping[str, Any]) -> RecordedCall:
         """The call as it may be written; nothing is noted of it yet."""
+        from pytest_tiers.cassettes.writing import recorded_call  # a replay needs none of it
+
         return recorded_call(request, response, {}, self._scrubber)
 
     def save(self, position: int, call: RecordedCall) -> None:

@@ -26,6 +26,7 @@ from pytest_tiers.cassettes.names import (
     of_all_tiers,
 )
 from pytest_tiers.cassettes.plain_yaml import parse
+from pytest_tiers.cassettes.writing import dump
 from pytest_tiers.errors import CassetteError
 from pytest_tiers.findings import UnusedCase
 from pytest_tiers.mixes import tiers_in
@@ -262,7 +263,7 @@ def _delete_from(file: CassetteFile, keys: set[format.TrialKey]) -> None:
         for key in keys & trials.keys():
             del trials[key]
     if cassette.recordings or cassette.unfinished:
-        write_atomically(file.path, format.dump(cassette))
+        write_atomically(file.path, dump(cassette))
         return
     file.path.unlink()
     for folder in file.path.relative_to(file.root).parents[:-1]:

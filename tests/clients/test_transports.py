@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import zstandard
 
-from pytest_tiers.cassettes.format import recorded_call
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.scrub import Scrubber
+from pytest_tiers.cassettes.writing import recorded_call
 from tests.openai_server import OpenAIServer
 from tests.round_trip import START, round_trip
 

@@ -17,17 +17,11 @@ from vcr.persisters.filesystem import FilesystemPersister
 from vcr.serializers import yamlserializer
 
 from pytest_tiers.cassettes import plain_yaml
-from pytest_tiers.cassettes.format import (
-    Cassette,
-    RecordedCall,
-    Recording,
-    dump,
-    load,
-    recorded_call,
-)
+from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording, load
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.scrub import Scrubber
 from pytest_tiers.cassettes.unused import read_index
+from pytest_tiers.cassettes.writing import dump, recorded_call
 from pytest_tiers.errors import CassetteError
 
 ABOUT = {"model": "nano-model", "recorded_at": "2026-11-23T10:00:00Z", "seconds": 0.25}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tiers.cassettes import format
+from pytest_tiers.cassettes import format, writing
 from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording
 from pytest_tiers.cassettes.journal import FOLDER, ROOM, Journal, entries, finished_journals
 from pytest_tiers.cassettes.library import Library
@@ -364,7 +364,7 @@ def test_a_run_killed_between_the_two_steps_of_replacing_a_damaged_cassette_lose
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(format, "dump", killed)
+        patch.setattr(writing, "dump", killed)
         with pytest.raises(KeyboardInterrupt):
             fold(file.root)
     assert answers(folded(file).recordings["c", 1]) == ["A"]

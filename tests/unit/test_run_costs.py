@@ -11,7 +11,7 @@ from pytest_tiers.run_costs import RunTokens, run_tokens
 from tests.unit.summaries import call, trial
 
 SIZES = st.floats(0.01, 1e6)
-PRICES = st.floats(0, 100)
+PRICES = st.just(0.0) | st.floats(1e-6, 100)
 
 
 @given(SIZES, SIZES, SIZES, SIZES, PRICES, PRICES)
