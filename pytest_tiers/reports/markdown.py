@@ -155,15 +155,15 @@ def _verdicts(
 def _mixes(summary: RunSummary) -> Iterator[str]:
     """What the searches for mixes found: a list for each prompt, as far as there is room."""
     found = list(told_mixes(summary))
-    for headline, steps, sentences in found[:_MOST_MIXES]:
-        yield f"**{escaped(headline)}**\n\n"
-        if steps:
+    for told in found[:_MOST_MIXES]:
+        yield f"**{escaped(told.headline)}**\n\n"
+        if told.steps:
             yield table_row(["call site", "tier"])
             yield table_row(["---", "---"])
-            yield from (table_row(map(escaped, step)) for step in steps)
+            yield from (table_row(map(escaped, step)) for step in told.steps)
             yield "\n"
-        if sentences:
-            yield from _lines(sentences)
+        if told.sentences:
+            yield from _lines(list(told.sentences))
             yield "\n"
     if (left := len(found) - _MOST_MIXES) > 0:
         yield f"and {left:,} more mixes in the JSON or HTML report\n\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from pytest_tiers.findings import MixFinding, MixFindings, PromptSummary, RunSummary
 from pytest_tiers.mix_planner import MOST_FAILED_RUNS
 from pytest_tiers.reports.locks import why_ruled_out
@@ -38,32 +40,48 @@ def searched(summary: RunSummary) -> Iterator[tuple[PromptSummary, MixFindings]]
             yield prompt, prompt.mix
 
 
-def told_mixes(
-    summary: RunSummary,
-) -> Iterator[tuple[str, list[tuple[str, str]], list[str]]]:
-    """For each prompt a headline, its call sites each with its tier, and sentences."""
+class ToldMix(Struct, frozen=True):
+    """What is told of a prompt's mix; ``prompt`` is its id, "" where all prompts have one site.
+
+    ``steps`` are its call sites, each with its tier.
+    """
+
+    prompt: str
+    headline: str
+    steps: tuple[tuple[str, str], ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+def told_mixes(summary: RunSummary) -> Iterator[ToldMix]:
+    """What is told of each search."""
     names = short_names(summary)
     for prompt, found in searched(summary):
         shown = shown_mix(found)
         tiers = {} if shown is None else shown.tiers
-        steps = [(one_line(site.label), tiers[site.key]) for site in found.sites if tiers]
-        headline = f"Mix of tiers for {names[prompt.id]}: {_headline(summary, found)}"
-        yield headline, steps, list(_sentences(summary, prompt, found))
+        yield ToldMix(
+            prompt.id,
+            f"Mix of tiers for {names[prompt.id]}: {_headline(summary, found)}",
+            tuple((one_line(site.label), tiers[site.key]) for site in found.sites if tiers),
+            tuple(_sentences(summary, prompt, found)),
+        )
     if not any(True for _ in searched(summary)) and summary.searches:
-        yield "No mix of tiers: each prompt calls models from one line only.", [], []
+        yield ToldMix("", "No mix of tiers: each prompt calls models from one line only.")
 
 
 def mix_lines(summary: RunSummary, width: int) -> Iterator[tuple[str, list[str], list[str]]]:
-    """`told_mixes` with the call sites and tiers aligned, in lines of at most ``width`` columns."""
-    for headline, steps, sentences in told_mixes(summary):
-        room = width - 2 - max((len(tier) for _, tier in steps), default=0)
-        labels = [cut(label, room) for label, _ in steps]
+    """For each search a headline, its call sites with their tiers, and sentences.
+
+    The sites are aligned, in lines of at most ``width`` columns.
+    """
+    for told in told_mixes(summary):
+        room = width - 2 - max((len(tier) for _, tier in told.steps), default=0)
+        labels = [cut(label, room) for label, _ in told.steps]
         widest = max(map(display_width, labels), default=0)
         sites = [
             label + " " * (widest - display_width(label) + 2) + tier
-            for label, (_, tier) in zip(labels, steps, strict=True)
+            for label, (_, tier) in zip(labels, told.steps, strict=True)
         ]
-        yield headline, sites, sentences
+        yield told.headline, sites, list(told.sentences)
 
 
 def mix_steps(summary: RunSummary) -> Iterator[str]:

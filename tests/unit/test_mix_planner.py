@@ -118,6 +118,18 @@ def test_a_whole_tier_that_holds_leaves_only_cheaper_mixes_to_try() -> None:
     assert all(asked.cost(each) < cost for each in end.put_forward)
 
 
+def test_what_is_no_choice_does_not_hold_whatever_it_has_shown() -> None:
+    asked = task(sites=("plan", "write"), tiers=("nano", "full"))
+    show, shown = world(asked, [])
+    assert stand(asked, shown).held == asked.on("nano")
+    shown[asked.on("nano")] = show(asked.on("nano")).refused
+    shown |= {step: show(step) for step in (asked.mix({"plan": "nano"}),)}
+    dearest = asked.mix({"write": "nano"})
+    shown[dearest] = show(dearest).refused
+    end = stand(asked, shown)
+    assert (end.next, end.held) == (None, asked.mix({"plan": "nano"}))
+
+
 def test_no_step_holds() -> None:
     bad = [[(site, tier)] for site in SITES for tier in TIERS[:-1]]
     ran, end = search(task(), bad)

@@ -50,7 +50,9 @@ def test_a_prompt_moves_to_its_tier_or_to_its_mix() -> None:
         "tiers: 1 of 3 prompts safe to downgrade (saves 24% of the flagship's cost), 2 by a mix of "
         "tiers (39% with it);"
     )
-    assert build_page(found).statements[0].answer == "39% of the cost"
+    save, sure, _ = build_page(found).statements
+    assert save.answer == "39% of the cost"
+    assert sure.rest.endswith("A mix of tiers is safe for 2.")
 
 
 def test_only_a_mix_is_safe() -> None:
@@ -60,7 +62,13 @@ def test_only_a_mix_is_safe() -> None:
         "saved."
     )
     assert "1 by a mix of tiers (saves 34% of the flagship's cost);" in one_line_summary(found)
-    assert build_page(found).statements[0].answer == "34% of the cost, $40.00 a month"
+    page = build_page(found)
+    assert page.statements[0].answer == "34% of the cost, $40.00 a month"
+    assert page.prompts[0].mix is not None
+    assert page.prompts[0].mix.headline == (
+        "Mix of tiers for test_steps: safe, saves 40% of full's cost"
+    )
+    assert page.prompts[0].mix.steps == (("agent.py:5 plan", "full"), ("agent.py:9 write", "nano"))
 
 
 def test_without_a_mix_that_saves_more_nothing_is_added() -> None:

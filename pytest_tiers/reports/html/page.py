@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
 
-from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary, TierStats
+from pytest_tiers.findings import LadderEntry, PromptSummary, RunSummary
 from pytest_tiers.modes import AUTO
 from pytest_tiers.records import Trial
 from pytest_tiers.reports.advice import moves, next_steps
@@ -24,22 +24,21 @@ from pytest_tiers.reports.html.plots import (
     CostPanel,
     choices,
     cost_range,
-    evidence_bar,
     latency_bar,
 )
+from pytest_tiers.reports.html.verdicts import candidates, cost, exact, judged_sites
 from pytest_tiers.reports.html.view import (
-    Candidate,
     Group,
     Latency,
     LinkedMove,
     Number,
     Page,
     Prompt,
-    Site,
     Statement,
     Tier,
 )
 from pytest_tiers.reports.judging import judge_sentences
+from pytest_tiers.reports.mixes import told_mixes
 from pytest_tiers.reports.numbers import (
     count,
     exact_percent,
@@ -47,18 +46,15 @@ from pytest_tiers.reports.numbers import (
     money,
     passed_of,
     percent,
-    plain,
     seconds,
 )
 from pytest_tiers.reports.sampling import left_out_sentences, spared_sentences
-from pytest_tiers.reports.sites import site_sentences, told_by_site
+from pytest_tiers.reports.sites import site_sentences
 from pytest_tiers.reports.suite import suite_sentences
 from pytest_tiers.reports.table import (
     by_id,
     has_scores,
     headings,
-    in_order_of_telling,
-    prompt_rows,
     state,
 )
 from pytest_tiers.reports.text import listed, one_line
@@ -67,6 +63,7 @@ from pytest_tiers.reports.totals import (
     everyday_sentence,
     money_sentences,
     proven,
+    safe_mixes,
     sites_sentence,
     trouble_sentences,
 )
@@ -84,8 +81,6 @@ _TITLES: Mapping[str, str] = {
 
 #: So many downgrades stand on top; the table has them all.
 _MOST_MOVES = 5
-#: So many call sites are told at most.
-_MOST_SITES = 100
 
 
 def build_page(summary: RunSummary) -> Page:
@@ -108,7 +103,7 @@ def build_page(summary: RunSummary) -> Page:
         steps=tuple(steps),
         groups=groups,
         suite=tuple(suite_sentences(summary)),
-        sites=tuple(_sites(summary)),
+        sites=tuple(judged_sites(summary)),
         site_notes=tuple(site_sentences(summary)),
         latencies=tuple(_latencies(summary, longest)),
         longest=seconds(longest),
@@ -161,6 +156,7 @@ def _confidence(summary: RunSummary) -> Statement:
     safe = sum(number for each, number in states.items() if each.startswith("safe"))
     selection = ", for this selection" if summary.selection else ""
     rest = [f"{states[each]:,} {each}" for each in ("worse", "undecided", "without a verdict")]
+    mixes = safe_mixes(summary)
     scores = " (scores so much lower, where tests score)" if has_scores(summary) else ""
     others = ", ".join(text for text in rest if not text.startswith("0 "))
     return Statement(
@@ -169,7 +165,8 @@ def _confidence(summary: RunSummary) -> Statement:
         f"A cheaper tier is safe for {safe:,} of {count(len(summary.prompts), 'prompt')}"
         f"{selection}: it passes your tests at most {margin} less often than "
         f"{settings.ladder.flagship}{scores}, on inputs like these."
-        + (f" The other prompts: {others}." if others else ""),
+        + (f" The other prompts: {others}." if others else "")
+        + (f" A mix of tiers is safe for {mixes:,}." if mixes else ""),
     )
 
 
@@ -212,6 +209,7 @@ class _PromptBuilder:
         self._names = own_names(summary)
         self._why = explanations(summary)
         self._differing = differing_cases(summary)
+        self._mixes = {told.prompt: told for told in told_mixes(summary)}
 
     def build(self, prompt: PromptSummary, anchor: str, trials: tuple[Trial, ...]) -> Prompt:
         self._number += 1
@@ -233,10 +231,11 @@ class _PromptBuilder:
             name_parts=tuple(re.findall(r"[^_]*_|[^_]+", name)),
             file=one_line(prompt.id.removesuffix(f"::{name}")) if name != prompt.id else "",
             cases=count(prompt.cases, "case"),
-            candidates=tuple(_candidates(prompt, self._why)),
+            candidates=tuple(candidates(prompt, self._why)),
             tiers=tuple(_tier(name, prompt) for name in prompt.tiers),
             flow=flow(prompt, its_steps),
             steps=its_steps,
+            mix=self._mixes.get(prompt.id),
             panel=CostPanel(prompt, self._span).draw(),
             not_drawn=f"Not drawn: {listed(missing)} (cost or pass rate unknown)."
             if missing
@@ -248,38 +247,6 @@ class _PromptBuilder:
         )
 
 
-def _sites(summary: RunSummary) -> Iterator[Site]:
-    """The call sites, where their verdicts are told, the decided ones first."""
-    by_site, found = summary.by_site, told_by_site(summary)
-    if by_site is None or found is None:
-        return
-    for site in in_order_of_telling(found)[:_MOST_SITES]:
-        yield Site(
-            name=one_line(site.id),
-            cases=f"{count(len(by_site.prompts[site.id]), 'prompt')}, {count(site.cases, 'case')}",
-            candidates=tuple(_candidates(site, {})),
-        )
-
-
-def _candidates(prompt: PromptSummary, why: Mapping[tuple[str, str], str]) -> Iterator[Candidate]:
-    """The comparisons of a prompt or a call site; ``why`` by its id and the candidate, if told."""
-    for row in prompt_rows(prompt):
-        comparison = prompt.comparisons[row.tier]
-        yield Candidate(
-            tier=row.tier,
-            verdict=row.verdict,
-            is_recommended=row.tier == prompt.recommended,
-            bar=evidence_bar(comparison),
-            drop=Number(row.drop, _exact(comparison.largest_drop)),
-            saving=Number(row.saving, _exact(prompt.savings.get(row.tier))),
-            passed=row.passed,
-            flagship_passed=row.flagship_passed,
-            cost=_cost(row.cost, prompt.tiers.get(row.tier)),
-            flagship_cost=_cost(row.flagship_cost, prompt.tiers.get(comparison.flagship)),
-            why=why.get((prompt.id, row.tier), ""),
-        )
-
-
 def _left_out(cases: int) -> str:
     if not cases:
         return ""
@@ -288,16 +255,6 @@ def _left_out(cases: int) -> str:
         f"{count(cases, 'more differing case')} {verb} left out to keep this file small: "
         "pytest -v shows them all."
     )
-
-
-def _exact(number: float | None) -> str | None:
-    """As the JSON report writes it."""
-    return None if number is None else repr(number)
-
-
-def _cost(text: str, stats: TierStats | None) -> Number:
-    known = stats.cost_per_1000 if stats else None
-    return Number(text, None if known is None else plain(known))
 
 
 def _tier(name: str, prompt: PromptSummary) -> Tier:
@@ -314,10 +271,10 @@ def _tier(name: str, prompt: PromptSummary) -> Tier:
         name=name,
         passed=passed_of(stats.passed, stats.passed + stats.missed + stats.unsupported),
         pass_rate=Number(
-            percent(rate.estimate if rate else None), _exact(rate.estimate if rate else None)
+            percent(rate.estimate if rate else None), exact(rate.estimate if rate else None)
         ),
         bounds=f"{percent(rate.low)} to {percent(rate.high)}" if rate else "unknown",
-        cost=_cost(money(stats.cost_per_1000), stats),
+        cost=cost(money(stats.cost_per_1000), stats),
         tokens=f"{stats.tokens.input:,} in, {stats.tokens.output:,} out",
         p50=_seconds(stats.seconds_p50),
         p95=_seconds(stats.seconds_p95),
@@ -333,11 +290,11 @@ def _differs(name: str, prompt: PromptSummary) -> Number | None:
         return None
     itself = " from itself" if name == prompt.flagship else ""
     bounds = f"{percent(found.low)} to {percent(found.high)}"
-    return Number(f"{percent(found.estimate)}{itself} ({bounds})", _exact(found.estimate))
+    return Number(f"{percent(found.estimate)}{itself} ({bounds})", exact(found.estimate))
 
 
 def _seconds(known: float | None) -> Number:
-    return Number(seconds(known), _exact(known))
+    return Number(seconds(known), exact(known))
 
 
 def _longest_seconds(summary: RunSummary) -> float:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from pytest_tiers.reports.advice import Move
 from pytest_tiers.reports.html.cases import Case, MatrixRow
 from pytest_tiers.reports.html.flow import Step
+from pytest_tiers.reports.mixes import ToldMix
 from pytest_tiers.reports.table import Row
 
 
@@ -83,7 +84,8 @@ class Tier(Struct, frozen=True):
 class Prompt(Struct, frozen=True):
     """One prompt with all that is known about it; ``differing`` cases have an anchor each.
 
-    ``flow`` is a picture of its ``steps``, its call sites, where it has several.
+    ``flow`` is a picture of its ``steps``, its call sites, where it has several; ``mix`` what is
+    told of the search for a tier for each.
     ``name`` is the short name of ``id``, in ``name_parts`` between which a line may break;
     ``file`` is what it leaves out.
     """
@@ -98,6 +100,7 @@ class Prompt(Struct, frozen=True):
     tiers: tuple[Tier, ...]
     flow: Markup | None
     steps: tuple[Step, ...]
+    mix: ToldMix | None
     panel: Markup
     not_drawn: str
     notice: str
