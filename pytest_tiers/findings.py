@@ -168,6 +168,11 @@ class MixFinding(Struct, frozen=True):
     cost_per_1000: Decimal | None
     ruled_out: RuledOut | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its run came to its end, with an answer for each trial."""
+        return self.stopped is None and not self.comparison.missing_trials
+
 
 class MixFindings(Struct, frozen=True):
     """What the search for a prompt's cheapest mix of tiers found.

@@ -62,6 +62,6 @@ def _candidates(summary: RunSummary) -> Iterator[LockEntry]:
             if comparison.cases and not summary.settings.ladder[tier].is_current:
                 yield entry_of(summary, prompt, trials[prompt.id], comparison)
         for mix in prompt.mix.mixes if prompt.mix is not None else ():
-            if mix.stopped is None and mix.comparison.cases:
+            if mix.is_whole and mix.comparison.cases:
                 of_mix = trials_of_mix(prompt, mix, summary.searches, trials[prompt.id])
                 yield entry_of_mix(summary, prompt, [*trials[prompt.id], *of_mix], mix)

@@ -81,10 +81,13 @@ def moves(summary: RunSummary) -> list[Move]:
     return [Move(each.prompt.id, each.name, each.tier, each.gain_in_words()) for each in proven]
 
 
-def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:
+def next_steps(
+    summary: RunSummary, *, with_moves: bool = True, by_prompt: RunSummary | None = None
+) -> list[str]:
     """What to downgrade now, what to mend, what is closest to a decision, what pays most.
 
-    Without the sentence about the former where `moves` are shown beside.
+    Without the sentence about the former where `moves` are shown beside. ``by_prompt`` is the
+    run with its mixes, where the ``summary`` is by call site.
     """
     if summary.settings.replaced is not None:
         return list(_replace(summary, summary.settings.replaced))
@@ -93,7 +96,7 @@ def next_steps(summary: RunSummary, *, with_moves: bool = True) -> list[str]:
     steps = [
         *_mend_blind(summary),
         *downgrades,
-        *mix_steps(summary),
+        *mix_steps(by_prompt or summary),
         *site_steps(summary),
         *_run_again(options),
         *_add_prices(options),

@@ -29,6 +29,9 @@ _ENDED = {
     "most": f"the search gave up after {MOST_FAILED_RUNS} combinations in vain",
 }
 
+#: Ends after which another run goes on.
+_UNFINISHED = ("limit", "error")
+
 #: Combinations that are told as refused.
 _MOST_REFUSED = 3
 
@@ -85,13 +88,19 @@ def mix_lines(summary: RunSummary, width: int) -> Iterator[tuple[str, list[str],
 
 
 def mix_steps(summary: RunSummary) -> Iterator[str]:
-    """What to do: each prompt's mix that is recommended and not locked."""
+    """What to do: each prompt's mix that is recommended and not locked, and searches to go on."""
     names = short_names(summary)
+    stopped = [names[prompt.id] for prompt, found in searched(summary) if found.end == "limit"]
     for prompt, found in searched(summary):
         best, entry = found.recommended, summary.locked.get(prompt.id)
         if best is not None and (entry is None or entry.tier != best.mix.name):
             changes = _changes(summary, found, best)
             yield f"Mix tiers in {names[prompt.id]}: {changes} (saves {percent(best.saving)})."
+    if stopped:
+        yield (
+            f"Run the same command again: the limit, which is for each run, stopped the search for "
+            f"the mix of {listed(stopped)}."
+        )
 
 
 def stopped_searches(summary: RunSummary) -> str | None:
@@ -126,7 +135,7 @@ def _headline(summary: RunSummary, found: MixFindings) -> str:
         return "none is needed: a tier is as good for the whole prompt, and no mix would cost less"
     if (shown := shown_mix(found)) is not None:
         return f"{shown.comparison.verdict}, saves {percent(shown.saving)} of {flagship}'s cost"
-    return "none found"
+    return "not found yet" if found.end in _UNFINISHED else "none found"
 
 
 def _sentences(summary: RunSummary, prompt: PromptSummary, found: MixFindings) -> Iterator[str]:
@@ -136,7 +145,7 @@ def _sentences(summary: RunSummary, prompt: PromptSummary, found: MixFindings) -
             yield f"ruled out all the same: {why_ruled_out(shown.ruled_out)}"
         if shown.cost_per_1000 is not None:
             yield f"{money(shown.cost_per_1000)} per 1,000 runs"
-        if shown.comparison.verdict != "safe" and found.recommended is None:
+        if shown.is_whole and shown.comparison.verdict != "safe":
             name = short_names(summary)[prompt.id]
             yield f'to take it unproven: pytest-tiers accept {name}={shown.mix.name} --reason "..."'
     refused = [

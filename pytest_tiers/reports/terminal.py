@@ -111,7 +111,7 @@ def summary_lines(summary: RunSummary, *, width: int, verbosity: int) -> Iterato
             _bullets((*left_out_sentences(summary), *spared_sentences(summary)), width),
             _bullets(trouble_sentences(summary), width, _RED),
             _cascades(summary, width, everything=verbosity > 0),
-            _steps(found, width),
+            _steps(found, summary, width),
             _changes(summary, width, everything=verbosity > 0),
             _lock(summary, width),
             _gate(summary, width),
@@ -339,9 +339,9 @@ def _totals(summary: RunSummary, width: int, *, everything: bool) -> Iterator[Li
     yield from _prose(sites_sentence(summary), width)
 
 
-def _steps(summary: RunSummary, width: int) -> Iterator[Line]:
+def _steps(found: RunSummary, summary: RunSummary, width: int) -> Iterator[Line]:
     yield "What to do next", _BOLD
-    for number, step in enumerate(next_steps(summary), start=1):
+    for number, step in enumerate(next_steps(found, by_prompt=summary), start=1):
         for line in wrap(step, min(width, WIDEST_PROSE), first=f"{number}. ", rest="   "):
             yield line, {}
 

@@ -205,7 +205,16 @@ def test_a_limit_stops_a_search_and_the_next_run_pays_only_for_the_rest(
     agent: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
     # The ladder takes 90 calls, the whole search 23.
-    stopped = agent.runpytest(*MIX, "--tiers-max-calls=100", "-q")
+    stopped = agent.runpytest(*MIX, "--tiers-max-calls=97")
+    stopped.stdout.fnmatch_lines(
+        [
+            "Mix of tiers for test_agent: not found yet",
+            "- the search stopped at the limit of cost or calls; what is recorded is kept: a",
+            "1. Run the same command again: the limit, which is for each run, stopped the",
+            "   search for the mix of test_agent.",
+        ]
+    )
+    stopped = agent.runpytest(*MIX, "--tiers-max-calls=3", "-q")
     assert len(server.requests) == 100
     assert report()["prompts"][0]["mix_search"]["end"] == "limit"
     assert "1 worse; a search for a mix stopped at the limit; spent $" in stopped.stdout.str()
