@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import yaml
@@ -12,4 +13,10 @@ LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def parse(text: str) -> Any:
     """The value in a document. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=LOADER)
+    is_enabled = gc.isenabled()
+    gc.disable()  # 100 nodes for each answer, which all live until the end
+    try:
+        return yaml.load(text, Loader=LOADER)
+    finally:
+        if is_enabled:
+            gc.enable()
