@@ -9,14 +9,13 @@ with a total stake of 1).
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from msgspec import Struct
+import msgspec.json
+from msgspec import MsgspecError, Struct
 from msgspec.structs import replace
 
 from pytest_tiers import statistics
@@ -114,11 +113,12 @@ def read(path: Path) -> tuple[Night, ...]:
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({error}).") from error
-    found = []
+    found: list[Night] = []
+    decode = msgspec.json.Decoder(Night).decode
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(_night(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+            found.append(decode(line))
+        except MsgspecError as error:
             raise ConfigurationError(
                 f"{path} line {number}: no night that --tiers-nights wrote ({error}). Restore the "
                 "file, or delete that line."
@@ -128,54 +128,13 @@ def read(path: Path) -> tuple[Night, ...]:
 
 def append(path: Path, nights: Iterable[Night]) -> None:
     """Add nights at the end of a file. Raises OSError."""
-    text = "".join(json.dumps(_plain(night)) + "\n" for night in nights)
+    text = msgspec.json.Encoder().encode_lines(nights)
     if text:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="\n") as file:
+        with path.open("ab") as file:
             file.write(text)
 
 
 def of_entry(nights: Iterable[Night], entry: LockEntry, holds_for: Fingerprint) -> list[Night]:
     """The latest nights that are evidence on what is locked."""
     return [night for night in nights if night.speaks_of(entry, holds_for)][-_MOST_NIGHTS:]
-
-
-def _plain(night: Night) -> dict[str, Any]:
-    return {
-        "at": night.at,
-        "prompt": night.prompt,
-        "tier": night.tier,
-        "model": night.model,
-        "request": night.holds_for.request,
-        "schema": night.holds_for.schema,
-        "parameters": night.holds_for.parameters,
-        "rates": [list(each) for each in night.rates],
-        "versus": night.versus,
-        "differences": [list(each) for each in night.differences],
-    }
-
-
-def _night(plain: Mapping[str, Any]) -> Night:
-    texts = [plain[name] for name in ("at", "prompt", "tier", "model")]
-    parts = [plain[name] for name in ("request", "schema", "parameters")]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a name or a time is no text")
-    if not all(isinstance(part, str | None) for part in (*parts, plain["versus"])):
-        raise TypeError("a hash is no text")
-    return Night(
-        at=texts[0],
-        prompt=texts[1],
-        tier=texts[2],
-        model=texts[3],
-        holds_for=Fingerprint(*parts),
-        rates=tuple(_values(plain["rates"], 0.0)),
-        versus=plain["versus"],
-        differences=tuple(_values(plain["differences"], -1.0)),
-    )
-
-
-def _values(plain: Any, least: float) -> Iterator[tuple[float, int]]:
-    for value, count in plain:
-        if not (least <= float(value) <= 1.0 and isinstance(count, int) and count > 0):
-            raise ValueError(f"{value!r} × {count!r}")
-        yield float(value), count

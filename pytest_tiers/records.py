@@ -6,9 +6,9 @@ import math
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Struct, convert, field, to_builtins
+from msgspec import Meta, Struct, convert, field, to_builtins
 from msgspec.structs import force_setattr, replace
 
 Outcome = Literal["passed", "missed", "unsupported", "error", "no-call"]
@@ -434,6 +434,10 @@ class LockEntry(Struct, frozen=True):
         return sample in self.known_misses.get(case, ())
 
 
+#: How often something occurred.
+_Times = Annotated[int, Meta(ge=1)]
+
+
 class Night(Struct, frozen=True):
     """Fresh results of one run, of one prompt on its locked tier.
 
@@ -447,9 +451,9 @@ class Night(Struct, frozen=True):
     tier: str
     model: str
     holds_for: Fingerprint
-    rates: tuple[tuple[float, int], ...]
+    rates: tuple[tuple[Annotated[float, Meta(ge=0, le=1)], _Times], ...]
     versus: str | None = None
-    differences: tuple[tuple[float, int], ...] = ()
+    differences: tuple[tuple[Annotated[float, Meta(ge=-1, le=1)], _Times], ...] = ()
 
     def speaks_of(self, entry: LockEntry, holds_for: Fingerprint) -> bool:
         """Whether it is evidence on what is locked now: tier, model and prompt, since it is."""

@@ -87,8 +87,8 @@ def test_the_file_only_grows_and_reads_what_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("[[0.0, 4]", "[[2.0, 4]"),
-        ("[[0.0, 4]", "[[0.0, 0]"),
+        ("[[0.0,4]", "[[2.0,4]"),
+        ("[[0.0,4]", "[[0.0,0]"),
         ('"rates"', '"rate"'),
         ('"mini"', "3"),
         ('"ab"', "[]"),
