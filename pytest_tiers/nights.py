@@ -108,17 +108,17 @@ def read(path: Path) -> tuple[Night, ...]:
     Raises ConfigurationError naming file and line where it cannot be used.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return ()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error}).") from error
     found: list[Night] = []
     decode = msgspec.json.Decoder(Night).decode
     for number, line in enumerate(lines, start=1):
         try:
             found.append(decode(line))
-        except MsgspecError as error:
+        except (MsgspecError, ValueError) as error:
             raise ConfigurationError(
                 f"{path} line {number}: no night that --tiers-nights wrote ({error}). Restore the "
                 "file, or delete that line."

@@ -24,8 +24,6 @@ from pytest_tiers.records import (
     Agreement,
     Call,
     CallSite,
-    Fingerprint,
-    LockedSite,
     LockEntry,
     NotRun,
     RequestParts,
@@ -268,10 +266,7 @@ def read_not_run(head: Head) -> Iterator[NotRun]:
 def read_retiring(head: Head) -> tuple[Retirement, ...]:
     """The models that end soon: of tiers beyond the ladder too."""
     with reading(head.path):
-        return tuple(
-            Retirement(**{**each, "locked": tuple(each["locked"])})
-            for each in head.document["retiring"]
-        )
+        return convert(head.document["retiring"], tuple[Retirement, ...])
 
 
 def read_requests(head: Head) -> Iterator[tuple[tuple[str, str], RequestParts]]:
@@ -279,9 +274,8 @@ def read_requests(head: Head) -> Iterator[tuple[tuple[str, str], RequestParts]]:
     with reading(head.path):
         for prompt, tiers in head.document[_MERGING]["requests"].items():
             for tier, found in tiers.items():
-                for parts in found:
-                    lines = tuple(map(sys.intern, parts["lines"]))
-                    yield (prompt, tier), RequestParts(lines, parts["schema"], parts["parameters"])
+                for parts in convert(found, list[RequestParts]):
+                    yield (prompt, tier), parts
 
 
 def read_settings(head: Head, gate: GateMode | None) -> Settings:
@@ -292,7 +286,6 @@ def read_settings(head: Head, gate: GateMode | None) -> Settings:
             _tier(entry["name"], entry["model"], said["tiers"][entry["name"]])
             for entry in head.document["ladder"]
         )
-        judge, embeddings = said["judge"], said["embeddings"]
         return Settings(
             ladder=Ladder(tiers, said["flagship"]),
             comparison=said["comparison"],
@@ -305,19 +298,19 @@ def read_settings(head: Head, gate: GateMode | None) -> Settings:
             max_cost=Decimal(said["max_cost_usd"]),
             max_calls=said["max_calls"],
             replaces=tuple(said["replaces"]),
-            ignore=tuple(IgnoreRule(**rule) for rule in said["ignore"]),
+            ignore=convert(said["ignore"], tuple[IgnoreRule, ...]),
             ignore_hosts=tuple(said["ignore_hosts"]),
-            prompts={name: _prompt_settings(each) for name, each in said["prompts"].items()},
+            prompts=convert(said["prompts"], dict[str, PromptSettings]),
             control=said["control"],
             wrappers=None if said["wrappers"] is None else tuple(said["wrappers"]),
             by=said["by"],
-            locked={entry["prompt"]: _lock_entry(entry) for entry in lock["prompts"]},
-            reverts=tuple(map(_revert, lock["reverts"])),
+            locked={entry["prompt"]: convert(entry, LockEntry) for entry in lock["prompts"]},
+            reverts=convert(lock["reverts"], tuple[Revert, ...]),
             gate=gate or head.document["gate"]["mode"],
             strict_lock=said["strict_lock"],
             max_age=said["max_age"],
-            judge=judge and Judge(**judge),
-            embeddings=embeddings and Embeddings(**embeddings),
+            judge=convert(said["judge"], Judge | None),
+            embeddings=convert(said["embeddings"], Embeddings | None),
         )
 
 
@@ -330,31 +323,3 @@ def _tier(name: str, model: str | None, said: Mapping[str, Any]) -> Tier:
         drop_params=tuple(said["drop_params"]),
         rename_params=said["rename_params"],
     )
-
-
-def _prompt_settings(said: Mapping[str, Any]) -> PromptSettings:
-    tiers, limit = said.get("tiers"), said.get("max_cost_per_1000")
-    return PromptSettings(
-        **{
-            **said,
-            "tiers": None if tiers is None else tuple(tiers),
-            "max_cost_per_1000": _usd(limit),
-        }
-    )
-
-
-def _lock_entry(said: Mapping[str, Any]) -> LockEntry:
-    return LockEntry(
-        **{
-            **said,
-            "usd_per_1000": _usd(said["usd_per_1000"]),
-            "replaces_usd_per_1000": _usd(said["replaces_usd_per_1000"]),
-            "known_misses": {case: tuple(each) for case, each in said["known_misses"].items()},
-            "holds_for": Fingerprint(**said["holds_for"]),
-            "sites": tuple(LockedSite(**site) for site in said["sites"]),
-        }
-    )
-
-
-def _revert(said: Mapping[str, Any]) -> Revert:
-    return Revert(**{**said, "holds_for": Fingerprint(**said["holds_for"])})

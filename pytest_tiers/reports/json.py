@@ -8,23 +8,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec.json
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 
 from pytest_tiers.drift import Drift
 from pytest_tiers.findings import (
     BySite,
-    Cascade,
     Change,
     Control,
     GateReason,
     LadderEntry,
-    LeftOut,
     MixFindings,
     PromptSummary,
     RunSummary,
-    Savings,
     SiteStats,
-    SuiteFinding,
     TierStats,
 )
 from pytest_tiers.gate_rates import floor_of
@@ -33,7 +29,6 @@ from pytest_tiers.reports.gates import gate_sentence
 from pytest_tiers.reports.json_trials import (
     Tables,
     TrialEntry,
-    finite,
     money_entry,
     not_run_entries,
     to_json,
@@ -60,11 +55,11 @@ def _document(summary: RunSummary) -> dict[str, Any]:
         "ladder": [_ladder_entry(entry) for entry in summary.ladder],
         "prompts": (_prompt(prompt, locked.get(prompt.id)) for prompt in by_id(summary)),
         "recorded_anew": [_drift(each) for each in summary.recorded_anew],
-        "suite": {name: _suite(found) for name, found in summary.suite.items()},
+        "suite": {name: _entry(found) for name, found in summary.suite.items()},
         "sites": _sites(summary.by_site),
         "coverage": to_builtins(summary.coverage),
         "changes": [_change(change) for change in summary.changes],
-        "savings": _savings(summary.savings),
+        "savings": _entry(summary.savings),
         "spent_usd": plain(summary.spent_usd),
         "replayed_usd": plain(summary.replayed_usd),
         "stale_trials": summary.stale_trials,
@@ -89,10 +84,7 @@ def _merging(summary: RunSummary, tables: Tables) -> dict[str, Any]:
         "extent": to_builtins(summary.extent),
         # As it was when the run began: what the run changed there it proved by itself.
         "lock": {
-            "prompts": [
-                {**_locked(entry), "prompt": name, "cassette_format": entry.cassette_format}
-                for name, entry in settings.locked.items()
-            ],
+            "prompts": [_entry(entry) for entry in settings.locked.values()],
             "reverts": to_builtins(settings.reverts),
         },
         "not_run": not_run_entries(summary.not_run),
@@ -202,7 +194,7 @@ def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:
         "name": entry.name,
         "model": entry.model,
         "price": entry.price,
-        "seconds": {"p50": finite(entry.seconds_p50), "p95": finite(entry.seconds_p95)},
+        "seconds": {"p50": entry.seconds_p50, "p95": entry.seconds_p95},
     }
 
 
@@ -222,14 +214,14 @@ def _prompt(prompt: PromptSummary, locked: LockEntry | None = None) -> dict[str,
         },
         "as_is": {"calls": prompt.as_is_calls, "cost_usd": money_entry(prompt.as_is_cost_usd)},
         "recommended": prompt.recommended,
-        "locked": None if locked is None else _locked(locked),
+        "locked": None if locked is None else _entry(locked),
         "notice": prompt.notice,
         "ruled_out": to_builtins(prompt.ruled_out),
         "control": _control(prompt.control),
         "disagreements": to_builtins(prompt.disagreements),
         "sites": [_site(site) for site in prompt.sites],
-        "left_out": {name: _left_out(each) for name, each in prompt.left_out.items()},
-        "cascades": {tier: _cascade(one) for tier, one in prompt.cascades.items()},
+        "left_out": {name: _entry(each) for name, each in prompt.left_out.items()},
+        "cascades": {tier: _entry(one) for tier, one in prompt.cascades.items()},
         "best_cascade": prompt.best_cascade,
         "mixes": [] if prompt.mix is None else _mixes(prompt.mix),
         "mix_search": None if prompt.mix is None else _mix_search(prompt.mix),
@@ -302,10 +294,10 @@ def _site(stats: SiteStats) -> dict[str, Any]:
         "site": stats.site,
         "key": stats.key,
         "calls": stats.calls,
-        "cost_share": finite(stats.cost_share),
+        "cost_share": stats.cost_share,
         "tokens": to_builtins(stats.tokens),
         "cost_usd": money_entry(stats.cost_usd),
-        "seconds": {"p50": finite(stats.seconds_p50), "p95": finite(stats.seconds_p95)},
+        "seconds": {"p50": stats.seconds_p50, "p95": stats.seconds_p95},
     }
 
 
@@ -329,58 +321,12 @@ def _gate_reason(summary: RunSummary, reason: GateReason) -> dict[str, Any]:
     }
 
 
-def _locked(entry: LockEntry) -> dict[str, Any]:
+def _entry(record: Struct) -> dict[str, Any]:
+    """The fields of a record, with exact amounts of money."""
     return {
-        "tier": entry.tier,
-        "model": entry.model,
-        "replaces": entry.replaces,
-        "replaces_model": entry.replaces_model,
-        "verdict": entry.verdict,
-        "date": entry.date,
-        "cases": entry.cases,
-        "samples": entry.samples,
-        "margin": entry.margin,
-        "confidence": entry.confidence,
-        "pass_rate": entry.pass_rate,
-        "pass_rate_at_least": entry.pass_rate_at_least,
-        "replaces_pass_rate": entry.replaces_pass_rate,
-        "largest_drop": entry.largest_drop,
-        "log_evidence": entry.log_evidence,
-        "usd_per_1000": money_entry(entry.usd_per_1000),
-        "replaces_usd_per_1000": money_entry(entry.replaces_usd_per_1000),
-        "input_tokens_per_1000": entry.input_tokens_per_1000,
-        "output_tokens_per_1000": entry.output_tokens_per_1000,
-        "holds_for": to_builtins(entry.holds_for),
-        "changed_on": entry.changed_on,
-        "accepted": entry.accepted,
-        "accepted_on": entry.accepted_on,
-        "versus": entry.versus,
-        "versus_model": entry.versus_model,
-        "replaced_on": entry.replaced_on,
-        "sites": to_builtins(entry.sites),
-        "known_misses": {case: list(samples) for case, samples in entry.known_misses.items()},
+        name: plain(value) if isinstance(value := getattr(record, name), Decimal) else entry
+        for name, entry in to_builtins(record).items()
     }
-
-
-def _cascade(one: Cascade) -> dict[str, Any]:
-    return {
-        "check": one.check,
-        "runs": one.runs,
-        "escalated": one.escalated,
-        "left_out": one.left_out,
-        "passed": one.passed,
-        "pass_rate": to_builtins(one.pass_rate),
-        "escalated_share": to_builtins(one.escalated_share),
-        "usd_per_1000": money_entry(one.usd_per_1000),
-        "saving": finite(one.saving),
-        "stops_paying_at": finite(one.stops_paying_at),
-        "added_seconds": finite(one.added_seconds),
-        "added_seconds_if_escalated": finite(one.added_seconds_if_escalated),
-    }
-
-
-def _left_out(left_out: LeftOut) -> dict[str, Any]:
-    return {**to_builtins(left_out), "spared_usd": money_entry(left_out.spared_usd)}
 
 
 def _control(control: Control | None) -> dict[str, Any] | None:
@@ -401,10 +347,10 @@ def _stats(stats: TierStats) -> dict[str, Any]:
         "tokens": to_builtins(stats.tokens),
         "cost_usd": money_entry(stats.cost_usd),
         "unpriced_calls": stats.unpriced_calls,
-        "seconds": {"p50": finite(stats.seconds_p50), "p95": finite(stats.seconds_p95)},
+        "seconds": {"p50": stats.seconds_p50, "p95": stats.seconds_p95},
         "usd_per_1000": money_entry(stats.cost_per_1000),
         "pass_rate": to_builtins(stats.pass_rate),
-        "mean_score": finite(stats.mean_score),
+        "mean_score": stats.mean_score,
         "inconsistent": stats.inconsistent,
     }
 
@@ -412,16 +358,16 @@ def _stats(stats: TierStats) -> dict[str, Any]:
 def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict,
-        "difference": finite(comparison.difference),
-        "largest_drop": finite(comparison.largest_drop),
-        "largest_drop_these_cases": finite(comparison.largest_drop_these_cases),
-        "log_evidence": finite(comparison.log_evidence),
-        "log_evidence_these_cases": finite(comparison.log_evidence_these_cases),
-        "log_evidence_worse": finite(comparison.log_evidence_worse),
+        "difference": comparison.difference,
+        "largest_drop": comparison.largest_drop,
+        "largest_drop_these_cases": comparison.largest_drop_these_cases,
+        "log_evidence": comparison.log_evidence,
+        "log_evidence_these_cases": comparison.log_evidence_these_cases,
+        "log_evidence_worse": comparison.log_evidence_worse,
         "more_cases": list(comparison.more_cases),
         "missing_trials": comparison.missing_trials,
         "output_mismatches": comparison.output_mismatches,
-        "saving": finite(savings.get(comparison.tier)),
+        "saving": savings.get(comparison.tier),
         "held_back": comparison.held_back,
         "measurably_worse": comparison.measurably_worse,
         "spared_pairs": comparison.spared_pairs,
@@ -431,45 +377,9 @@ def _comparison(comparison: Comparison, savings: Mapping[str, float | None]) -> 
     }
 
 
-def _suite(found: SuiteFinding) -> dict[str, Any]:
-    return {
-        "prompts": found.prompts,
-        "cases": found.cases,
-        "difference": finite(found.difference),
-        "largest_drop": found.largest_drop,
-        "worse": list(found.worse),
-        "unproven": list(found.unproven),
-        "left_out": list(found.left_out),
-    }
-
-
-def _savings(savings: Savings) -> dict[str, Any]:
-    return {
-        "flagship_usd_per_1000": money_entry(savings.flagship_usd_per_1000),
-        "recommended_usd_per_1000": money_entry(savings.recommended_usd_per_1000),
-        "share": finite(savings.share),
-        "priced_prompts": savings.priced_prompts,
-        "unpriced_prompts": savings.unpriced_prompts,
-        "flagship_usd_per_month": money_entry(savings.flagship_usd_per_month),
-        "recommended_usd_per_month": money_entry(savings.recommended_usd_per_month),
-        "possible_usd_per_month": money_entry(savings.possible_usd_per_month),
-        "decided_prompts": savings.decided_prompts,
-        "decided_share": finite(savings.decided_share),
-        "decided_by_month": savings.decided_by_month,
-        "mixes": list(savings.mixes),
-        "with_mixes_usd_per_1000": money_entry(savings.with_mixes_usd_per_1000),
-        "with_mixes_share": finite(savings.with_mixes_share),
-        "with_mixes_usd_per_month": money_entry(savings.with_mixes_usd_per_month),
-    }
-
-
 def _drift(drift: Drift) -> dict[str, Any]:
     return {
-        **to_builtins(drift),
-        "log_evidence": finite(drift.log_evidence),
-        "usd_before": money_entry(drift.usd_before),
-        "usd_now": money_entry(drift.usd_now),
-        "since": list(drift.since) if drift.since else None,
+        **_entry(drift),
         "examples": [
             {"case": case, "sample": sample, "difference": difference}
             for case, sample, difference in drift.examples

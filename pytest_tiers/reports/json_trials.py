@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -284,8 +283,3 @@ _ENCODER = Encoder(enc_hook=str)
 def money_entry(usd: Decimal | None) -> str | None:
     """An exact amount in USD, or None where it is unknown."""
     return None if usd is None else plain(usd)
-
-
-def finite(number: float | None) -> float | None:
-    """The number, or None for an infinite one or NaN, which JSON does not have."""
-    return number if number is not None and math.isfinite(number) else None
