@@ -9,6 +9,7 @@ import pytest
 
 from pytest_tiers.cli import main
 from pytest_tiers.lock.reading import read
+from tests.conftest import says
 from tests.openai_server import OpenAIServer
 
 Report = Callable[[], dict[str, Any]]
@@ -255,7 +256,8 @@ def test_a_person_decides_about_a_mix(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(agent.path)
-    agent.makepyfile(test_agent=TESTS.replace("{cases}", "4"))
+    tests = TESTS.replace("margin=0.3", "margin=0.5")
+    agent.makepyfile(test_agent=tests.replace("{cases}", "3"))
     few = agent.runpytest(*MIX, "-p", "cacheprovider")
     few.stdout.fnmatch_lines(
         [
@@ -265,20 +267,20 @@ def test_a_person_decides_about_a_mix(
     )
     capsys.readouterr()
     assert main(["accept", "test_agent=nano+nano+mini", "--reason", "cheap"]) == 2
-    refused = " ".join(capsys.readouterr().err.split())
-    assert 'no mix "nano+nano+mini" for test_agent.py::test_agent; it has ' in refused
-    assert "Only a mix that ran to its end can be accepted" in refused
+    refused = capsys.readouterr().err
+    assert says(refused, 'no mix "nano+nano+mini" for test_agent.py::test_agent; it has ')
+    assert says(refused, "Only a mix that ran to its end can be accepted")
     assert main(["accept", "test_agent=full+nano+mini", "--reason", "cheap"]) == 0
-    accepted = " ".join(capsys.readouterr().out.split())
-    assert "on full+nano+mini, accepted: inconclusive, at most " in accepted
+    accepted = capsys.readouterr().out
+    assert says(accepted, "on full+nano+mini, accepted: inconclusive, at most ")
     everyday = agent.runpytest("--tiers-report=out.json")
-    everyday.assert_outcomes(passed=4)
+    everyday.assert_outcomes(passed=3)
     models = [call["model"] for call in report()["trials"][0]["calls"]]
     assert models == ["full-model", "nano-model", "mini-model"]
     everyday.stdout.fnmatch_lines(["Accepted without proof: *::test_agent on full+nano+mini*"])
 
     # Proof takes its place; and who goes back is offered the next cheapest.
-    agent.makepyfile(test_agent=TESTS.replace("{cases}", "14"))
+    agent.makepyfile(test_agent=tests.replace("{cases}", "7"))
     agent.runpytest(*MIX, "--tiers-update-lock")
     (locked,) = read(agent.path / "tiers.lock").prompts.values()
     assert (locked.tier, locked.verdict, locked.accepted) == ("full+nano+mini", "safe", None)
