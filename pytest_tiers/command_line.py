@@ -82,7 +82,7 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--tiers-control",
         metavar="|".join(CONTROL_MODES),
-        help="replay tests with other cases' answers too: can they fail? (auto: a few cases)",
+        help="try tests with other cases' answers too: can they fail? (auto: a few cases)",
     )
     add("--tiers-cassettes", metavar="DIR", help="where recordings are (cassettes/ beside tests)")
     add(

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pytest
 from msgspec import Struct
 
 from pytest_tiers.agreements import plainly
-from pytest_tiers.cassettes.format import Cassette
+from pytest_tiers.cassettes.format import Cassette, RecordedCall
 from pytest_tiers.cassettes.substitutes import (
     Answers,
     answers_by_case,
     most_different,
     nothing_and_refusal,
+    whole_answers,
 )
-from pytest_tiers.collection import PlannedTrial
+from pytest_tiers.collection import TRIAL, PlannedTrial
 from pytest_tiers.control_cases import chosen
 from pytest_tiers.handles import ACTIVE
-from pytest_tiers.hidden import HiddenRuns, conceal
+from pytest_tiers.hidden import HiddenRuns, conceal, stashed
 from pytest_tiers.outcomes import TestEnd, judge
 from pytest_tiers.override.active import ActiveTrial
 from pytest_tiers.override.router import TrialRouter
@@ -39,6 +40,15 @@ class ControlTrial(Struct):
         return None if self.end is None else judge(self.end, None, self.active.wire)[0]
 
 
+class _Ended(Struct, frozen=True):
+    """A trial that has run, in its item, and what it was answered."""
+
+    item: pytest.Item
+    planned: PlannedTrial
+    trial: Trial
+    answers: Answers
+
+
 #: The control trial that an item is running.
 CONTROL = pytest.StashKey[ControlTrial]()
 
@@ -47,7 +57,9 @@ class Controls:
     """Runs flagship trials once more, with answers of other cases, before they run themselves.
 
     Where the flagship is called lazily it may have no answer: then those of the dearest candidate.
-    Before, because the last trial of a module or class tears down what its tests share.
+    Before, because the last trial of a module or class tears down what its tests share. Answers
+    that are recorded in this run are known when a test's trials have run: then its control trials
+    come after the last of them, while it is held.
     """
 
     def __init__(
@@ -64,6 +76,9 @@ class Controls:
         self._cassette, self._active = cassette, active
         self._known: dict[str, Mapping[str, Answers]] = {}
         self._cases: dict[str, list[str]] = {}
+        #: Tests that have had a control trial, and of the others the trials that have run.
+        self._tried: set[str] = set()
+        self._ended: defaultdict[str, dict[str, _Ended]] = defaultdict(dict)
         self._to_choose: defaultdict[str, list[PlannedTrial]] = defaultdict(list)
         self._tiers = _tiers_to_try(trials, settings)
         for trial in trials:
@@ -72,10 +87,61 @@ class Controls:
 
     def run(self, item: pytest.Item, trial: PlannedTrial) -> list[ControlTrial]:
         """The control trials of an item, which has not run yet."""
-        if not self._may_run(trial):
+        if self._settings.record == "all" or not self._may_run(trial):
             return []
-        tried = (self.run_once(item, self._active(trial, each)) for each in self._answers(trial))
-        return [control for control in tried if control is not None]
+        return self._run(item, trial, self._answers(trial))
+
+    def _run(
+        self, item: pytest.Item, trial: PlannedTrial, substitutes: Iterable[Answers]
+    ) -> list[ControlTrial]:
+        tried = (self.run_once(item, self._active(trial, each)) for each in substitutes)
+        found = [control for control in tried if control is not None]
+        if found:
+            self._tried.add(trial.function)
+        return found
+
+    def are_due_after(self, trial: PlannedTrial, nextitem: pytest.Item | None) -> bool:
+        """Whether a test's control trials come after this one, the test's last in this process."""
+        follows = nextitem.stash.get(TRIAL, None) if nextitem is not None else None
+        return (
+            self._are_late(trial)
+            and trial.function not in self._tried
+            and (follows is None or follows.function != trial.function)
+        )
+
+    def ended(
+        self,
+        item: pytest.Item,
+        planned: PlannedTrial,
+        trial: Trial | None,
+        calls: Iterable[RecordedCall],
+    ) -> None:
+        """A trial has run, and was answered with ``calls``."""
+        if trial is None or not trial.counts or not self._are_late(planned):
+            return
+        if self._may_run(planned) and (answers := whole_answers(calls)) is not None:
+            case = planned.case_in_function
+            self._ended[planned.function][case] = _Ended(item, planned, trial, answers)
+
+    def run_late(self, function: str) -> dict[str, tuple[bool, ...]]:
+        """The control trials of a test whose answers were recorded in this run, by node id."""
+        ended = self._ended[function]
+        if all(each.trial.replayed for each in ended.values()):
+            return {}
+        known = {case: each.answers for case, each in ended.items()}
+        found = {}
+        for case in chosen(known, self._settings.control):
+            one = ended[case]
+            controls = self._run(one.item, one.planned, self._substitutes(known, case))
+            found[one.trial.nodeid] = self.outcomes(one.trial, controls)
+        if found:
+            del self._ended[function]
+        return found
+
+    def _are_late(self, trial: PlannedTrial) -> bool:
+        """Whether a test's control trials may have to wait for the answers of this run."""
+        records = self._settings.record != "none" and self._settings.plan is None
+        return records and self._is_asked_for(trial)
 
     def run_once(self, item: pytest.Item, active: ActiveTrial) -> ControlTrial | None:
         """Run an item that has not run yet, for ``active``; None where that would be noticed."""
@@ -84,14 +150,18 @@ class Controls:
             return None
         return self._run_once(item, sibling, ControlTrial(active))
 
-    def _may_run(self, trial: PlannedTrial) -> bool:
+    def _is_asked_for(self, trial: PlannedTrial) -> bool:
         settings = self._settings
         return bool(
             settings.comparison
             and settings.ladder.candidates  # else nothing will be called safe
             and settings.control != "off"
             and trial.settings.control
-            and settings.record != "all"
+        )
+
+    def _may_run(self, trial: PlannedTrial) -> bool:
+        return (
+            self._is_asked_for(trial)
             and trial.sample == 1
             and trial.tier.name == self._tiers[trial.function]
         )
@@ -100,8 +170,10 @@ class Controls:
         """What the trial is answered with; nothing where it is not tried."""
         known = self._recorded(trial)
         case = trial.case_in_function
-        if case not in self._chosen(trial.function, known):
-            return
+        if case in self._chosen(trial.function, known):
+            yield from self._substitutes(known, case)
+
+    def _substitutes(self, known: Mapping[str, Answers], case: str) -> Iterator[Answers]:
         if (other := most_different(known, case)) is not None:
             yield other
         elif self._settings.control == "on" or (len(known) > 1 and _are_alike(known)):
@@ -126,13 +198,12 @@ class Controls:
     def _run_once(
         self, item: pytest.Item, sibling: pytest.Item, control: ControlTrial
     ) -> ControlTrial:
-        item.stash[ACTIVE] = self._router.active = control.active
-        item.stash[CONTROL] = control
-        try:
-            self._hidden.run(item, sibling)
-        finally:
-            self._router.active = None
-            del item.stash[CONTROL], item.stash[ACTIVE]
+        with stashed(item, {ACTIVE: control.active, CONTROL: control}):
+            self._router.active = control.active
+            try:
+                self._hidden.run(item, sibling)
+            finally:
+                self._router.active = None
         return control
 
     @staticmethod

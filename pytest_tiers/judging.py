@@ -89,6 +89,7 @@ class Judging:
                 "reachable": planned.reachable,
                 "left_out": planned.left_out,
                 "must_pass": planned.must_pass,
+                "control": settings.control,
             },
             request_parts=self._request_parts(item, active),
         )

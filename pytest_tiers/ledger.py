@@ -109,6 +109,9 @@ class Ledger:
             self._locations[trial.nodeid] = (self._config.rootpath / file, line)
             if report.failed:
                 self._failed_in_run.add(trial.nodeid)
+        for nodeid, passed in getattr(report, "pytest_tiers_controls", {}).items():
+            if nodeid in self._trials:
+                self._trials[nodeid] = replace(self._trials[nodeid], controls=tuple(passed))
         mix = getattr(report, "pytest_tiers_mix", None)
         if mix is not None:
             from pytest_tiers.mixes import MixSearch

@@ -6,7 +6,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -56,6 +56,13 @@ MIX = pytest.StashKey[MixTrial]()
 EARLIER = pytest.StashKey[Earlier | None]()
 #: The outcome and reason of a trial whose test has ended.
 JUDGED = pytest.StashKey[Trial]()
+
+
+class _HeldFor(NamedTuple):
+    """What is done when a trial has run, before what its tests share is torn down."""
+
+    search: bool
+    controls: bool
 
 
 class Runner:
@@ -300,10 +307,12 @@ class Runner:
         self._warn_of_reruns(item)
         trial = item.stash[TRIAL]
         self._to_come[trial.function, trial.case_in_function].remove(trial)
-        is_last = self.mixing.is_last(trial)
+        held_for = _HeldFor(
+            self.mixing.is_last(trial), self._controls.are_due_after(trial, nextitem)
+        )
         if self.rounds.leaves_out(item):
             self.mixing.ended(item, trial, None, (), is_left_out=True)
-            return self._leave_out(item, nextitem) if is_last else None
+            return self._leave_out(item, nextitem, held_for) if any(held_for) else None
         self._placeholder.put()
         with self._rules.sites.watching():
             item.stash[CONTROLS] = self._controls.run(item, trial)
@@ -319,7 +328,7 @@ class Runner:
         try:
             hook.pytest_runtest_logstart(**where)
             with self._rules.sites.watching():
-                if is_last:
+                if any(held_for):
                     held = self._run_phases(item)
                 else:
                     runtestprotocol(item, nextitem=nextitem)
@@ -335,23 +344,26 @@ class Runner:
                 self._running_ahead.ended(trial, ran_ahead)
             self.rounds.ended(trial, judged)
             self.mixing.ended(item, trial, judged, active.tape.answers)
+            self._controls.ended(item, trial, judged, active.tape.answers)
         if held is not None:
-            self._end_prompt(item, nextitem, held)
+            self._end_prompt(item, nextitem, held, held_for)
         hook.pytest_runtest_logfinish(**where)
         return True
 
-    def _leave_out(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-        """Skip a trial that is left out as pytest would, and search for its prompt's mix."""
+    def _leave_out(
+        self, item: pytest.Item, nextitem: pytest.Item | None, held_for: _HeldFor
+    ) -> bool:
+        """Skip a trial that is left out as pytest would, and do what it is held for."""
         hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
         hook.pytest_runtest_logstart(**where)
-        self._end_prompt(item, nextitem, self._run_phases(item))
+        self._end_prompt(item, nextitem, self._run_phases(item), held_for)
         hook.pytest_runtest_logfinish(**where)
         return True
 
     def _run_phases(self, item: pytest.Item) -> pytest.TestReport:
-        """Run the last item of a prompt, and hold back the report of its teardown.
+        """Run the last item of a prompt or test, and hold back the report of its teardown.
 
-        What its tests share stays set up: their mixes are still to be run.
+        What its tests share stays set up: their mixes or control trials are still to be run.
         """
         sibling = self._hidden.sibling(item)
         *reports, held = runtestprotocol(item, log=False, nextitem=sibling)
@@ -360,17 +372,26 @@ class Runner:
         return held
 
     def _end_prompt(
-        self, item: pytest.Item, nextitem: pytest.Item | None, held: pytest.TestReport
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        held: pytest.TestReport,
+        held_for: _HeldFor,
     ) -> None:
-        """Search for a prompt's mix when all its trials have run, and end its last trial."""
-        session = item.session
+        """Run what waits for all trials of a prompt or test, and end its last trial."""
+        session, trial = item.session, item.stash[TRIAL]
         if not (session.shouldfail or session.shouldstop):
             self._placeholder.put()
             try:
-                found = self.mixing.search(item.stash[TRIAL])
+                if held_for.controls:
+                    with self._rules.sites.watching():
+                        controls = self._controls.run_late(trial.function)
+                    held.pytest_tiers_controls = controls  # type: ignore[attr-defined]
+                if held_for.search:
+                    found = self.mixing.search(trial)
+                    held.pytest_tiers_mix = found.to_builtins()  # type: ignore[attr-defined]
             finally:
                 self._placeholder.take_away()
-            held.pytest_tiers_mix = found.to_builtins()  # type: ignore[attr-defined]
         follows = None if session.shouldfail or session.shouldstop else nextitem
         teardown = pytest.CallInfo.from_call(
             lambda: session._setupstate.teardown_exact(follows),

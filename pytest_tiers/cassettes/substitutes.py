@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_tiers.cassettes.format import Cassette, RecordedCall, Recording
+from pytest_tiers.cassettes.format import Cassette, RecordedCall
 from pytest_tiers.cassettes.matching import SentRequest
 from pytest_tiers.cassettes.tape import CallObserver, Exchange, Tape
 from pytest_tiers.errors import CassetteMiss
@@ -37,12 +37,13 @@ def answers_by_case(cassette: Cassette, sample: int) -> dict[str, Answers]:
     return {
         case: answers
         for (case, its_sample), recording in sorted(cassette.recordings.items())
-        if its_sample == sample and (answers := _answers(recording)) is not None
+        if its_sample == sample and (answers := whole_answers(recording.calls)) is not None
     }
 
 
-def _answers(recording: Recording) -> Answers | None:
-    calls = tuple(call for call in recording.calls if call.request.asks_model)
+def whole_answers(of_trial: Iterable[RecordedCall]) -> Answers | None:
+    """What a trial's calls of models were answered; None where an answer is missing or broken."""
+    calls = tuple(call for call in of_trial if call.request.asks_model)
     read = [read_answer(_endpoint(call), call.body, call.content_type) for call in calls]
     whole = all(answer.complete and answer.error_message is None for answer in read)
     if not calls or not whole or any(not 200 <= call.status < 300 for call in calls):

@@ -139,6 +139,11 @@ def _decide(
     comparison = prompt.comparisons[tier] if mix is None else mix.comparison
     if missing := gap(trials, comparison, skipped):
         return keep(f"{tier} is not adopted: the comparison is incomplete ({missing})")
+    if _may_be_checked(summary, prompt, trials):
+        return keep(
+            f"{tier} is not locked on this evidence yet: whether the tests can fail is checked in "
+            "a replay. Run --tiers-update-lock again, which costs nothing"
+        )
     if (prompt.id, tier) not in proven:
         return keep(
             f"{tier} is safe for this selection, not among all locked prompts; compare the whole "
@@ -161,6 +166,20 @@ def _decide(
     if replace(entry, date=before.date) == before:
         return None
     return LockChange(prompt.id, "renewed", before, entry)
+
+
+def _may_be_checked(summary: RunSummary, prompt: PromptSummary, trials: Sequence[Trial]) -> bool:
+    """Whether nobody has seen if the prompt's tests can fail, and a replay may.
+
+    This run could not, because it recorded the answers that its control trials would get.
+    """
+    if prompt.control is not None or prompt.cases == 1 or summary.settings.control == "off":
+        return False
+    yardstick = summary.settings.ladder.flagship
+    asked = [each for each in trials if each.tier == yardstick] or trials
+    return any(
+        trial.calls and not trial.replayed and trial.settings.get("control") for trial in asked
+    )
 
 
 def _not_safe_anew(

@@ -165,13 +165,18 @@ def _with_requests(trials: Iterable[Trial], heads: Sequence[Head]) -> Iterator[T
 
 def _controlled(trials: Sequence[Trial], settings: Settings) -> Iterator[Trial]:
     """The trials with the control trials that one run would have made: each shard made its own."""
-    recorded: defaultdict[str, set[str]] = defaultdict(set)
-    flagship = settings.ladder.flagship
+    # Of each cassette with control trials, whether those had answers that the run recorded.
+    is_fresh: dict[str, bool] = {}
     for trial in trials:
-        is_recorded = trial.replayed or trial.stale
-        if trial.tier == flagship and trial.sample == 1 and is_recorded and trial.recording:
+        if trial.controls and trial.recording:
+            cassette = trial.recording[0]
+            is_fresh[cassette] = is_fresh.get(cassette, False) or not trial.replayed
+    recorded: defaultdict[str, set[str]] = defaultdict(set)
+    for trial in trials:
+        if trial.sample == 1 and trial.recording and trial.recording[0] in is_fresh:
             cassette, case = trial.recording
-            recorded[cassette].add(case)
+            if trial.replayed or trial.stale or (is_fresh[cassette] and trial.counts):
+                recorded[cassette].add(case)
     tried = {
         (cassette, case)
         for cassette, cases in recorded.items()

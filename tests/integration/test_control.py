@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_tiers.lock.reading import read
 from tests.openai_server import OpenAIServer, Reply
 
 Report = Callable[[], dict[str, Any]]
@@ -35,6 +36,24 @@ def test_is_blind(number):
     assert ask(f"blind question {{number}}")
 """
 )
+
+
+BLIND = """
+@CASES
+def test_is_blind(number):
+    assert ask(f"blind question {number}")
+"""
+
+WITH_JUDGE = """
+import pytest_tiers
+
+@CASES
+def test_it(number):
+    answer = ask(f"first {number}")
+    with pytest_tiers.as_is():
+        assert ask(f"good? {answer}")
+    assert answer == f"answer {number}"
+"""
 
 
 def answers(request: dict[str, Any]) -> str:
@@ -69,11 +88,8 @@ def test_a_blind_prompt_is_not_safe_and_one_that_sees_is(
 ) -> None:
     project.makepyfile(test_it=TESTS.format(cases=44))
     result = project.runpytest(*COMPARE)
+    assert result.parseoutcomes() == {"passed": 176}
     first = report()
-    assert [verdict_of(first, name) for name in ("test_sees", "test_is_blind")] == ["safe"] * 2
-    assert control_of(first, "test_sees") is None
-    text = " ".join(result.stdout.str().split())
-    assert "Not checked whether these tests can fail: test_is_blind and test_sees." in text
 
     server.stop()
     alone = project.runpytest(*COMPARE, "--tiers-report=out.html")
@@ -82,6 +98,10 @@ def test_a_blind_prompt_is_not_safe_and_one_that_sees_is(
     assert control_of(replayed, "test_is_blind") == {"tried": 8, "passed": 8, "blind": True}
     assert verdict_of(replayed, "test_sees") == "safe"
     assert verdict_of(replayed, "test_is_blind") == "blind"
+    # The run that recorded the answers has tried them, too.
+    for name in ("test_sees", "test_is_blind"):
+        assert control_of(first, name) == control_of(replayed, name)
+        assert verdict_of(first, name) == verdict_of(replayed, name)
     assert alone.parseoutcomes() == {"passed": 176}
     text = " ".join(alone.stdout.str().split())
     blind = "test_is_blind: its tests pass 8 of 8 times with another answer than the case's own"
@@ -94,6 +114,43 @@ def test_a_blind_prompt_is_not_safe_and_one_that_sees_is(
     workers = project.runpytest(*COMPARE, "-n2")
     assert workers.parseoutcomes() == {"passed": 176}
     assert report()["prompts"] == replayed["prompts"]
+
+
+LOCK = ("--tiers=nano,full", "--tiers-update-lock", "--tiers-report=out.json")
+
+
+@pytest.mark.parametrize("args", [(), ("--tiers-record=all",), ("-n2",)])
+def test_a_run_that_records_locks_no_blind_prompt(
+    project: pytest.Pytester, report: Report, args: tuple[str, ...]
+) -> None:
+    project.makepyfile(test_it=HEAD.format(cases=8).replace("tiers", "tiers(margin=0.5)") + BLIND)
+    assert project.runpytest(*LOCK, *args).parseoutcomes() == {"passed": 16}
+    assert verdict_of(report()) == "blind"
+    assert control_of(report())["blind"]
+    assert not read(project.path / "tiers.lock").prompts
+
+
+def test_what_only_a_replay_can_check_is_not_locked_before(
+    project: pytest.Pytester,
+    server: OpenAIServer,
+    report: Report,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here a judge answers the trials, too: what it said of them stands in no cassette yet."""
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-judge")
+    head = HEAD.format(cases=8).replace("tiers", "tiers(margin=0.5)")
+    project.makepyfile(test_it=head + WITH_JUDGE)
+    text = " ".join(project.runpytest(*LOCK).stdout.str().split())
+    assert verdict_of(report()) == "safe"
+    assert "Not checked whether these tests can fail: test_it." in text
+    assert (
+        "test_it: nano is not locked on this evidence yet: whether the tests can fail is checked "
+        "in a replay. Run --tiers-update-lock again, which costs nothing."
+    ) in text
+    assert not read(project.path / "tiers.lock").prompts
+    project.runpytest(*LOCK)
+    assert [entry.tier for entry in read(project.path / "tiers.lock").prompts.values()] == ["nano"]
 
 
 def test_nobody_sees_the_control_trials(
