@@ -167,7 +167,12 @@ def test_workers_record_what_one_process_would(
         test_untiered="def test_this(): pass\ndef test_that(): pass",
     )
     by_workers = project.runpytest_subprocess(
-        "--tiers=mini,full", "--tiers-report=out.json", "-n2", "-p", "no:randomly"
+        "--tiers=mini,full",
+        "--tiers-report=out.json",
+        "--tiers-control=off",
+        "-n2",
+        "-p",
+        "no:randomly",
     )
     assert by_workers.ret == 0
     found = report()

@@ -558,7 +558,7 @@ def test_what_is_locked_is_kept_until_something_speaks_against_it() -> None:
     assert steps(comparison("nano")) == kept
     assert steps(comparison("nano"), comparison("mini")) == kept
     assert steps(comparison("nano"), safe("mini")) == ["Nothing: every proven downgrade is locked."]
-    stay = ["Stay on full: nothing cheaper is safe, or close to it."]
+    stay = ["Nothing cheaper than full is safe, or close to it; what is locked does not hold."]
     assert steps(comparison("nano", "worse")) == stay
     failed = Gate(failures=(GateReason("missed", name, "nano"),))
     assert steps(comparison("nano", more_cases=(None, None)), gate=failed) == stay
