@@ -133,7 +133,7 @@ def _accept(asked: argparse.Namespace) -> Done:
         )
     entry = replace(known[prompt, tier], accepted=_reason(asked), accepted_on=_today())
     update(path, [entry])
-    return Done(prose(f"{path}: {prompt} on {tier}, accepted: {_bound(entry)}."))
+    return Done(prose(f"{_short(path)}: {prompt} on {tier}, accepted: {_bound(entry)}."))
 
 
 def _revert(asked: argparse.Namespace) -> Done:
@@ -146,8 +146,8 @@ def _revert(asked: argparse.Namespace) -> Done:
     update(path, removed=[entry.prompt], reverts=[revert])
     return Done(
         prose(
-            f"{path}: {entry.prompt} is not locked any more. {entry.tier} is not proposed again "
-            "until its model or the prompt changes."
+            f"{_short(path)}: {entry.prompt} is not locked any more. {entry.tier} is not "
+            "proposed again until its model or the prompt changes."
         )
     )
 
@@ -186,6 +186,12 @@ def _upwards(name: str | Path, hint: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise ConfigurationError(f"no {name} in {here} or above. {hint}")
+
+
+def _short(path: Path) -> Path:
+    """A path as seen from here, where it is below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _today() -> str:

@@ -261,5 +261,6 @@ def _stay(summary: RunSummary) -> str:
     if kept:
         return f"Keep what is locked ({listed(kept)}): nothing else is safe, or close to it."
     if any(prompt.id in summary.locked for prompt in summary.prompts):
-        return f"Nothing cheaper than {flagship} is safe, or close to it; what is locked does not hold."
+        nothing = f"Nothing cheaper than {flagship} is safe, or close to it"
+        return f"{nothing}; what is locked does not hold."
     return f"Stay on {flagship}: nothing cheaper is safe, or close to it."
