@@ -96,13 +96,19 @@ def _add_merge(merge: argparse.ArgumentParser) -> None:
         help="another report; the suffix decides: .html, .md",
     )
     merge.add_argument("--gate", choices=GATE_MODES, help="what may fail (as in the shards)")
+    merge.add_argument(
+        "--nights",
+        metavar="FILE",
+        type=Path,
+        help="count fresh answers of earlier nights, as --tiers-nights does, and add these",
+    )
     merge.set_defaults(run=_merge)
 
 
 def _merge(asked: argparse.Namespace) -> Done:
     from pytest_tiers.merging.command import merge_reports
 
-    text, passed = merge_reports(asked.shards, asked.output, asked.report, asked.gate)
+    text, passed = merge_reports(asked.shards, asked.output, asked.report, asked.gate, asked.nights)
     return Done(text, 0 if passed else 1)
 
 

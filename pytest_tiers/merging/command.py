@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pytest_tiers import nights
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.merging.changes_markdown import markdown
 from pytest_tiers.merging.differences import compare
@@ -18,11 +19,17 @@ from pytest_tiers.reports.writers import SUFFIXES, save, write
 
 
 def merge_reports(
-    shards: Sequence[Path], output: Path, reports: Sequence[Path], gate: GateMode | None
+    shards: Sequence[Path],
+    output: Path,
+    reports: Sequence[Path],
+    gate: GateMode | None,
+    nights_file: Path | None = None,
 ) -> tuple[str, bool]:
     """Merge JSON reports into ``output`` and ``reports``; what to print, and if the gate passed.
 
-    Raises ConfigurationError where a report can neither be read, merged nor written.
+    The gate counts the nights of ``nights_file``, which this one is added to. Raises
+    ConfigurationError where a report can neither be read, merged nor written, OSError where the
+    nights cannot.
     """
     if output.suffix != ".json":
         raise ConfigurationError(
@@ -33,7 +40,10 @@ def merge_reports(
             raise ConfigurationError(
                 f'--report: "{path}": the suffix decides the format; valid: {", ".join(SUFFIXES)}.'
             )
-    merged = merge(shards, gate)
+    earlier = () if nights_file is None else nights.read(nights_file)
+    merged = merge(shards, gate, earlier)
+    if nights_file is not None:
+        nights.append(nights_file, merged.summary.gate.tonight)
     for path in (output, *reports):
         write(merged.summary, path)
     return "\n".join(_lines(merged, output)), merged.summary.gate.passed

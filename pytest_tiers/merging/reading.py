@@ -18,7 +18,7 @@ from msgspec import MsgspecError, Struct, convert
 
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent
-from pytest_tiers.findings import Retirement
+from pytest_tiers.findings import Coverage, Retirement
 from pytest_tiers.modes import GateMode
 from pytest_tiers.records import (
     Agreement,
@@ -267,6 +267,12 @@ def read_retiring(head: Head) -> tuple[Retirement, ...]:
     """The models that end soon: of tiers beyond the ladder too."""
     with reading(head.path):
         return convert(head.document["retiring"], tuple[Retirement, ...])
+
+
+def read_coverage(head: Head) -> Coverage | None:
+    """How much of the application's model calls the tests reach; None where nobody looked."""
+    with reading(head.path):
+        return convert(head.document["coverage"], Coverage | None)
 
 
 def read_requests(head: Head) -> Iterator[tuple[tuple[str, str], RequestParts]]:

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from pytest_tiers.control_cases import chosen
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent, reachable, together
-from pytest_tiers.findings import RunSummary
+from pytest_tiers.findings import Coverage, RunSummary, UntestedSite
 from pytest_tiers.fingerprints import common_parts
 from pytest_tiers.gate import judge
 from pytest_tiers.merging.alike import shards_that_differ, shown
 from pytest_tiers.merging.reading import (
     Head,
+    read_coverage,
     read_head,
     read_not_run,
     read_requests,
@@ -29,7 +30,7 @@ from pytest_tiers.merging.reading import (
     reading,
 )
 from pytest_tiers.modes import GateMode
-from pytest_tiers.records import RequestParts, Trial
+from pytest_tiers.records import Night, RequestParts, Trial
 from pytest_tiers.settings import Settings
 from pytest_tiers.summary import no_search_for_garbage, summarise
 
@@ -55,16 +56,19 @@ class Merged(Struct, frozen=True):
 
 
 @no_search_for_garbage()
-def merge(paths: Sequence[Path], gate: GateMode | None = None) -> Merged:
+def merge(
+    paths: Sequence[Path], gate: GateMode | None = None, nights: Iterable[Night] = ()
+) -> Merged:
     """Sum up the trials of several JSON reports as those of one run.
 
-    ``gate`` None is that of the shards. Raises ConfigurationError where a report cannot be read,
-    or the shards are not of one suite: they differ in what they were asked, in models or commit,
-    or in a trial that two of them ran.
+    ``gate`` None is that of the shards; it counts the fresh answers of earlier ``nights``. Raises
+    ConfigurationError where a report cannot be read, or the shards are not of one suite: they
+    differ in what they were asked, in models or commit, or in a trial that two of them ran.
     """
     heads = [read_head(path, to_merge=True) for path in paths]
     _check_alike(heads)
     first, settings = heads[0], read_settings(heads[0], gate)
+    settings = replace(settings, nights=tuple(nights))
     extent = together(_extents(heads))
     found, duplicates = _trials(heads, _prompt_settings(extent, settings))
     trials = _with_requests(_controlled(found, settings), heads)
@@ -84,6 +88,7 @@ def merge(paths: Sequence[Path], gate: GateMode | None = None) -> Merged:
         summary,
         unused_recordings=unused.pop() if len(unused) == 1 else None,
         locked=settings.locked,
+        coverage=_coverage(heads),
         retiring=read_retiring(max(heads, key=lambda head: str(head.document["created"]))),
     )
     existing = None
@@ -91,6 +96,29 @@ def merge(paths: Sequence[Path], gate: GateMode | None = None) -> Merged:
         existing = set(extent.prompts)
     summary = replace(summary, gate=judge(summary, existing))
     return Merged(summary, len(heads), duplicates, extent.left_out)
+
+
+def _coverage(heads: Sequence[Head]) -> Coverage | None:
+    """What no shard's tests call of the application's model calls; None where one does not say."""
+    found = [coverage for head in heads if (coverage := read_coverage(head)) is not None]
+    if len(found) < len(heads):
+        return None
+    # A test that is not tiered calls it in a shard, or a tiered one in another.
+    by_site: defaultdict[tuple[str, int, str], list[UntestedSite]] = defaultdict(list)
+    for site in chain.from_iterable(each.untested for each in found):
+        by_site[site.file, site.line, site.function].append(site)
+    untested = (
+        replace(sites[0], seen_elsewhere=any(site.seen_elsewhere for site in sites))
+        for _, sites in sorted(by_site.items())
+        if len(sites) == len(heads)
+    )
+    return Coverage(
+        tuple(untested),
+        max(each.found for each in found),
+        max(each.files for each in found),
+        all(each.is_complete for each in found),
+        all(each.is_certain for each in found),
+    )
 
 
 def _is_selection(heads: Iterable[Head], extent: Extent) -> bool:

@@ -183,12 +183,14 @@ def test_nights_ask_again(
 ) -> None:
     record(project, monkeypatch)
     server.answer = nano_misses_one
-    ask, cost, offer = commands("tiers nightly")
+    earlier, ask, cost, offer = commands("tiers nightly")
+    assert "gh run download" in shell(earlier).stdout
     before = sum(server.calls.values())
     done = shell(ask, OPENAI_API_KEY="sk-test")
     assert sum(server.calls.values()) == before + 36
     # A miss of the locked tier is no proof.
     assert done.returncode == 0, done.stdout
+    assert len((project.path / "nights.jsonl").read_text().splitlines()) == 2
     assert shell(cost).returncode == 0
     assert re.search(r"This night cost \$0\.000\d: about \$0\.0\d a month\.", summary())
     done = shell(offer)

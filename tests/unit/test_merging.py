@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from pytest_tiers.cli import main
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent, PromptExtent
+from pytest_tiers.findings import Coverage, UntestedSite
 from pytest_tiers.merging.shards import Merged, merge
 from pytest_tiers.records import (
     CallSite,
@@ -63,6 +64,11 @@ SETTINGS = Settings(
     locked={PROMPT: ENTRY},
     gate="locked",
     max_age=30,
+)
+
+
+EXTENT = Extent(
+    {PROMPT: PromptExtent(("full",), ("refund",), (), 0.2)}, is_whole=True, knows_left_out=True
 )
 
 
@@ -207,6 +213,58 @@ def test_the_gate_fails_the_command(
     assert main(["merge", *paths, *output]) == 1
     assert f"- FAILED {PROMPT} on mini: 1 case (a) passed when it was" in capsys.readouterr().out
     assert main(["merge", *paths, *output, "--gate=off"]) == 0
+
+
+def test_the_nights_of_shards_are_kept_and_counted(
+    shard: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    entry = replace(ENTRY, sites=(), pass_rate_at_least=0.9)
+    settings = replace(SETTINGS, comparison=False, locked={PROMPT: entry})
+    paths = [
+        str(
+            shard(
+                f"{cases}.json",
+                cases,
+                settings=settings,
+                trials=[
+                    trial(PROMPT, case, "mini", outcome=outcome, replayed=False)
+                    for case, outcome in zip(cases, ("passed", "missed"), strict=True)
+                ],
+            )
+        )
+        for cases in ("ab", "cd")
+    ]
+    nights = tmp_path / "nights.jsonl"
+    merge_all = ["merge", *paths, "-o", str(tmp_path / "all.json"), "--nights", str(nights)]
+    assert main(merge_all) == 0
+    assert says(capsys.readouterr().out, "passes 50%, below the 90% at least")
+    for night in range(2, 7):
+        code = main(merge_all)
+        assert len(nights.read_text().splitlines()) == night
+    assert code == 1
+    assert says(capsys.readouterr().out, "passes 50% over 6 nights, below the 90% at least")
+    nights.write_text("{}")
+    assert main(merge_all) == 2
+    assert says(capsys.readouterr().err, "line 1: no night that --tiers-nights wrote")
+
+
+def test_what_no_shard_calls_is_untested(shard: Callable[..., Path]) -> None:
+    sites = {line: UntestedSite("app/a.py", line, "f", seen_elsewhere=line == 2) for line in (1, 2)}
+
+    def with_coverage(name: str, *lines: int) -> Path:
+        untested = tuple(sites[line] for line in lines)
+        found = replace(
+            summarise([trial(PROMPT)], SETTINGS, created="2026-11-28T10:00:00Z", extent=EXTENT),
+            coverage=Coverage(untested, 2, 3, is_complete=True, is_certain=len(lines) == 1),
+        )
+        path = shard(name)  # in the folder of the others
+        write(found, path)
+        return path
+
+    paths = [with_coverage("a.json", 1, 2), with_coverage("b.json", 2)]
+    together = merged(*paths).summary.coverage
+    assert together == Coverage((sites[2],), 2, 3, is_complete=True, is_certain=False)
+    assert merged(paths[0], shard("c.json", commit=None)).summary.coverage is None
 
 
 @pytest.mark.parametrize(
