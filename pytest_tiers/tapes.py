@@ -129,7 +129,8 @@ class Tapes:
 
     def _drawer(self, trial: PlannedTrial) -> Drawer | None:
         """The answers of other tiers and mixes that a trial of a locked mix may take."""
-        if trial.locked is None or not trial.locked.sites:
+        is_asked_anew = self._settings.record_for(trial.tier.name) == "all"
+        if trial.locked is None or not trial.locked.sites or is_asked_anew:
             return None
         label, pool = self._label(trial), Pool(self._matcher)
         for other in self.library.of_other_tiers(label.file):

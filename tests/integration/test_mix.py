@@ -245,6 +245,12 @@ def test_a_limit_stops_a_search_and_the_next_run_pays_only_for_the_rest(
     agent.runpytest("--tiers-record=once").assert_outcomes(passed=10)
     models = [request.json["model"] for request in server.requests[before:]]
     assert models == ["nano-model", "mini-model"] * 10
+    # A night asks all of it anew.
+    before = len(server.requests)
+    night = agent.runpytest("--tiers-record=all", "--tiers-nights=nights.jsonl")
+    night.assert_outcomes(passed=10)
+    assert len(server.requests) == before + 30
+    assert '"tier":"full+nano+mini"' in (agent.path / "nights.jsonl").read_text()
     server.stop()
     agent.runpytest().assert_outcomes(passed=10)
 
