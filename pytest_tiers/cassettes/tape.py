@@ -327,7 +327,7 @@ class Tape:
         who = f"{self.label.function}[{self.label.case}] on {self.label.tier}"
         if self.has_recording:
             return (
-                f"the recording of {who} has no answer to a request: "
+                f"the recording of {who} has no answer to a request:\n"
                 f"{self._matcher.explain(request, nearest)}\n"
                 f"Record it again with {self._record_again('new_episodes')}"
             )

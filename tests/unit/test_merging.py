@@ -12,9 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_tiers.cli import main
+from pytest_tiers.control_cases import chosen
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.extent import Extent, PromptExtent
-from pytest_tiers.findings import Coverage, UntestedSite
+from pytest_tiers.findings import Control, Coverage, UntestedSite
 from pytest_tiers.merging.shards import Merged, merge
 from pytest_tiers.records import (
     CallSite,
@@ -246,6 +247,32 @@ def test_the_nights_of_shards_are_kept_and_counted(
     nights.write_text("{}")
     assert main(merge_all) == 2
     assert says(capsys.readouterr().err, "line 1: no night that --tiers-nights wrote")
+
+
+@pytest.mark.parametrize("replayed", [True, False])
+def test_control_trials_of_a_candidate_count(shard: Callable[..., Path], replayed: bool) -> None:
+    """It stands in for a flagship that is called lazily; what is recorded anew is tried late."""
+    numbers = [f"{number:02}" for number in range(20)]
+    halves = [
+        shard(
+            name,
+            cases,
+            trials=[
+                trial(
+                    PROMPT,
+                    case,
+                    "mini",
+                    replayed=replayed,
+                    controls=(True,) if case in chosen(cases, "auto") else (),
+                    recording=("/p/mini.yaml", case),
+                )
+                for case in cases
+            ],
+        )
+        for name, cases in (("a.json", numbers[:10]), ("b.json", numbers[10:]))
+    ]
+    (prompt,) = merged(*halves).summary.prompts
+    assert prompt.control == Control(8, 8)
 
 
 def test_what_no_shard_calls_is_untested(shard: Callable[..., Path]) -> None:
