@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from itertools import chain
 from typing import Protocol
 
 import pytest
@@ -54,6 +55,7 @@ class _Known:
         self.items: dict[Slot, pytest.Item] = {}
         self.left_out: set[tuple[str, str, int]] = set()
         self.slots: set[tuple[str, str, int]] = set()
+        self.controls: list[bool] = []
 
 
 class Mixing:
@@ -119,6 +121,11 @@ class Mixing:
         if planned.tier.name == self._settings.ladder.flagship:
             known.items[planned.case, planned.sample] = item
 
+    def tried(self, prompt: str, controls: Iterable[bool]) -> None:
+        """Control trials that a prompt has had after its trials: whether each passed."""
+        if self._is_on:
+            self._prompts[prompt].controls += controls
+
     def search(self, planned: PlannedTrial) -> MixSearch:
         """Search for the mix of the prompt of a trial, its last one."""
         known = self._prompts[planned.prompt]
@@ -164,7 +171,7 @@ class _Search:
         self._settings, self._planned, self._known = settings, planned, known
         self._hidden, self._pool, self._run = hidden, pool, run
         self._searches = searches
-        controls = [passed for trial in known.trials for passed in trial.controls]
+        controls = [*known.controls, *chain.from_iterable(one.controls for one in known.trials)]
         names = settings.ladder.names
         self._ladder = LadderTrials(
             settle(known.trials, settings.ladder.flagship),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -387,6 +388,7 @@ class Runner:
                     with self._rules.sites.watching():
                         controls = self._controls.run_late(trial.function)
                     held.pytest_tiers_controls = controls  # type: ignore[attr-defined]
+                    self.mixing.tried(trial.prompt, chain.from_iterable(controls.values()))
                 if held_for.search:
                     found = self.mixing.search(trial)
                     held.pytest_tiers_mix = found.to_builtins()  # type: ignore[attr-defined]

@@ -160,6 +160,18 @@ def test_steps_that_are_safe_alone_and_bad_together_are_refused(
         assert [mix["verdict"] for mix in prompt["mixes"] if mix["tiers"] == alone] == ["safe"]
 
 
+def test_nothing_is_searched_for_tests_that_cannot_fail(
+    agent: pytest.Pytester, server: OpenAIServer, report: Report
+) -> None:
+    blind = TESTS.replace("{cases}", "4").replace(' == f"good task {number}"', "")
+    agent.makepyfile(test_agent=blind)
+    agent.runpytest(*MIX)
+    (prompt,) = report()["prompts"]
+    assert prompt["control"] == {"tried": 4, "passed": 4, "blind": True}
+    assert (prompt["mix_search"]["end"], prompt["mixes"]) == ("blind", [])
+    assert len(server.requests) == 4 * 3 * 3
+
+
 def test_a_locked_mix_runs_each_site_on_its_tier(
     agent: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
