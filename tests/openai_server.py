@@ -22,9 +22,10 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
+
+from msgspec import Struct, field
 
 CHAT = "chat/completions"
 ENDPOINTS = frozenset({CHAT, "responses", "completions", "embeddings"})
@@ -58,8 +59,7 @@ ERRORS: Mapping[int, tuple[str, str | None, str | None, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """One answer: what it says, or how it fails.
 
     ``tool_calls`` are (name, arguments) pairs. An error ``status`` has OpenAI's usual body,
@@ -93,8 +93,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Received:
+class Received(Struct, frozen=True):
     """One request as it arrived; header names are lower case."""
 
     method: str
