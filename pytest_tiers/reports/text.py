@@ -117,8 +117,13 @@ def shorten_ids(prompts: Sequence[str], width: int) -> list[str]:
     ]
 
 
-def wrap(text: str, width: int, *, first: str = "", rest: str = "") -> list[str]:
-    """Prose in lines of at most ``width`` columns, with the given indents."""
+def wrap(
+    text: str, width: int, *, first: str = "", rest: str = "", keeps_words: bool = False
+) -> list[str]:
+    """Prose in lines of at most ``width`` columns, with the given indents.
+
+    With ``keeps_words`` a longer word, which may be a path to copy, stays whole.
+    """
     lines: list[str] = []
     # textwrap counts characters. Where some are wide, a smaller limit makes every line fit.
     for limit in range(width, width // 2 - 1, -1):
@@ -128,16 +133,22 @@ def wrap(text: str, width: int, *, first: str = "", rest: str = "") -> list[str]
             initial_indent=first,
             subsequent_indent=rest,
             break_on_hyphens=False,
+            break_long_words=not keeps_words,
         )
-        if all(display_width(line) <= width for line in lines):
+        fitting = [line for line in lines if not (keeps_words and len(line.split()) == 1)]
+        if all(display_width(line) <= width for line in fitting):
             break
     return lines
 
 
 def prose(text: str, width: int | None = None) -> str:
-    """A message in lines that fit a terminal of that width; without it, the one there is."""
+    """A message in lines that fit a terminal of that width; without it, the one there is.
+
+    Only a word that is longer, a path or a test's id, does not.
+    """
     columns = shutil.get_terminal_size().columns if width is None else width
-    return "\n".join(wrap(text, max(NARROWEST, min(WIDEST_PROSE, columns)), rest="  "))
+    room = max(NARROWEST, min(WIDEST_PROSE, columns))
+    return "\n".join(wrap(text, room, rest="  ", keeps_words=True))
 
 
 def chunks(line: str, width: int) -> list[str]:
