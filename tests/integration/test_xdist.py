@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,32 @@ def verdicts(report: dict[str, Any]) -> str:
     return json.dumps(prompts, sort_keys=True)
 
 
-@pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal"])
+@pytest.mark.parametrize(
+    ("mode", "together"),
+    [
+        ("load", True),
+        ("loadgroup", True),
+        ("worksteal", True),
+        ("loadfile", False),
+        ("loadscope", False),
+    ],
+)
 def test_workers_record_what_one_process_would(
-    project: pytest.Pytester, server: OpenAIServer, report: Report, mode: str
+    project: pytest.Pytester, server: OpenAIServer, report: Report, mode: str, together: bool
 ) -> None:
+    meetings = defaultdict(lambda: threading.Barrier(2, timeout=30))
+
+    def answer(request: dict[str, Any]) -> str:
+        if together:  # all tiers of a case ask at once, or this never ends
+            meetings[request["messages"][0]["content"]].wait()
+        return "OK"
+
+    server.answer = answer
     project.makepyfile(test_it=TESTS)
     recorded = project.runpytest_subprocess(*COMPARE, "-n2", f"--dist={mode}")
     assert recorded.parseoutcomes() == {"passed": 11}
+    alone = f"tiers: With --dist={mode} each call waits"
+    assert (alone in recorded.stdout.str()) is not together
     assert sum(server.calls.values()) == 10
     by_workers = report()
     assert len(by_workers["trials"]) == 10
@@ -135,37 +155,3 @@ def test_the_limit_of_calls_holds_for_all_workers_together(
     assert sum(server.calls.values()) == 10
     journals = list((Path(project.path) / "cassettes" / ".pytest-tiers").glob("journal-*"))
     assert journals == []
-
-
-@pytest.mark.parametrize("mode", ["load", "worksteal", "loadgroup"])
-def test_workers_ask_all_tiers_of_a_case_at_once(
-    project: pytest.Pytester, server: OpenAIServer, mode: str
-) -> None:
-    meetings = {text: threading.Barrier(2, timeout=30) for text in "abcd"}
-
-    def answer(body: dict[str, Any]) -> str:
-        meetings[body["messages"][0]["content"]].wait()
-        return "OK"
-
-    server.answer = answer
-    project.makepyfile(
-        test_it="""
-        import pytest
-        from app import ask
-
-        @pytest.mark.tiers
-        @pytest.mark.parametrize("text", "abcd")
-        def test_ask(text):
-            assert ask(text) == "OK"
-        """
-    )
-    result = project.runpytest_subprocess("--tiers=nano,full", "-n2", f"--dist={mode}")
-    result.assert_outcomes(passed=8)
-    assert server.calls == {"nano-model": 4, "full-model": 4}
-
-
-def test_where_trials_scatter_each_asks_alone_and_that_is_said(project: pytest.Pytester) -> None:
-    project.makepyfile(test_it=TESTS)
-    result = project.runpytest_subprocess(*COMPARE, "-n2", "--dist=loadfile")
-    result.assert_outcomes(passed=11)
-    result.stdout.fnmatch_lines(["tiers: With --dist=loadfile each call waits*"])
