@@ -26,7 +26,6 @@ from pytest_tiers.cassettes.names import (
     of_all_tiers,
 )
 from pytest_tiers.cassettes.plain_yaml import parse
-from pytest_tiers.cassettes.writing import dump
 from pytest_tiers.errors import CassetteError
 from pytest_tiers.findings import UnusedCase
 from pytest_tiers.mixes import tiers_in
@@ -258,6 +257,8 @@ def delete(unused: Iterable[UnusedCase]) -> list[UnusedCase]:
 
 
 def _delete_from(file: CassetteFile, keys: set[format.TrialKey]) -> None:
+    from pytest_tiers.cassettes.writing import dump  # a replay needs none of it
+
     cassette = format.load(file.path)
     for trials in (cassette.recordings, cassette.unfinished):
         for key in keys & trials.keys():

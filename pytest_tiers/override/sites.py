@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -40,8 +41,8 @@ class SiteFinder:
 
     def __init__(self, root: Path, is_test_file: Callable[[Path], bool]) -> None:
         self._root, self._is_test_file = root, is_test_file
-        #: By file name; None for what is not the project's.
-        self._files: dict[str, SourceFile | None] = {}
+        #: The project's file of a name; None for what is not the project's.
+        self._file = functools.cache(self._look_up)
         self._tests: set[str] = set()
         self._sites: dict[_Line, CallSite] = {}
 
@@ -58,24 +59,34 @@ class SiteFinder:
     def lines(self) -> tuple[CallSite, ...]:
         """As `find`, whatever name the application gives them."""
         lines = self._lines()
-        found = [self._site(line) for line in lines if self._is_application(line[0])]
-        if not found:
-            found = [self._site(line) for line in lines if self._file(line[0])][:1]
-        return tuple(found[:_MOST_LINES])
+        found = [line for line in lines if line[0] not in self._tests] or lines[:1]
+        return tuple(map(self._site, found[:_MOST_LINES]))
 
     def innermost(self) -> CallSite | None:
         """The application's innermost line, None where no line of it is calling."""
-        found = (line for line in self._lines() if self._is_application(line[0]))
+        found = (line for line in self._lines() if line[0] not in self._tests)
         line = next(found, None)
         return None if line is None else self._site(line)
 
     def _lines(self) -> list[_Line]:
-        lines = list(_stack_lines())
-        if not self._has_application(lines) and not _in_main_thread():
+        """The project's lines that are calling now, of its application and its tests."""
+        lines = list(self._lines_from(sys._getframe(1)))
+        if all(line[0] in self._tests for line in lines) and not _in_main_thread():
             # A library's thread calls for the line that waits for it.
             frame = sys._current_frames().get(threading.main_thread().ident or 0)
-            lines += _lines_from(frame)
+            lines += self._lines_from(frame)
         return lines
+
+    def _lines_from(self, frame: FrameType | None) -> Iterator[_Line]:
+        """The project's lines on a stack; for a task of asyncio also those that made it."""
+        while frame is not None:
+            code = frame.f_code
+            if code is _LOOP_RUNS and (origin := _task_origin()):
+                yield from (line for line in origin if self._file(line[0]) is not None)
+                return
+            if self._file(code.co_filename) is not None:
+                yield code.co_filename, frame.f_lineno, code.co_name
+            frame = frame.f_back
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -87,12 +98,6 @@ class SiteFinder:
         finally:
             sys.set_coroutine_origin_tracking_depth(depth)
 
-    def _has_application(self, lines: list[_Line]) -> bool:
-        return any(self._is_application(file) for file, _, _ in lines)
-
-    def _is_application(self, file: str) -> bool:
-        return self._file(file) is not None and file not in self._tests
-
     def _site(self, line: _Line) -> CallSite:
         if line not in self._sites:
             file, number, function = line
@@ -102,42 +107,29 @@ class SiteFinder:
             self._sites[line] = CallSite(label, source.place(number, function))
         return self._sites[line]
 
-    def _file(self, file: str) -> SourceFile | None:
-        """The project's file of this name; None where it is not the project's."""
-        if file not in self._files:
-            path = Path(file)
-            is_ours = path.is_relative_to(self._root) and not _is_installed(path)
-            name = path.relative_to(self._root).as_posix() if is_ours else ""
-            if is_ours and self._is_test_file(path):
-                self._tests.add(file)
-            self._files[file] = SourceFile(path, name) if is_ours else None
-        return self._files[file]
+    def _look_up(self, file: str) -> SourceFile | None:
+        path = Path(file)
+        if not path.is_relative_to(self._root) or _is_installed(path):
+            return None
+        if self._is_test_file(path):
+            self._tests.add(file)
+        return SourceFile(path, path.relative_to(self._root).as_posix())
 
 
 def evaluation_library() -> str | None:
     """The evaluation library on whose behalf the caller calls, if any."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package in EVALUATION_LIBRARIES:
-            return package
+        if library := _library(str(frame.f_globals.get("__name__"))):
+            return library
         frame = frame.f_back
     return None
 
 
-def _stack_lines() -> Iterator[_Line]:
-    """The lines that are calling now; for a task of asyncio also those that made it."""
-    return _lines_from(sys._getframe(1))
-
-
-def _lines_from(frame: FrameType | None) -> Iterator[_Line]:
-    while frame is not None:
-        code = frame.f_code
-        if code is _LOOP_RUNS and (origin := _task_origin()):
-            yield from origin
-            return
-        yield code.co_filename, frame.f_lineno, code.co_name
-        frame = frame.f_back
+@functools.lru_cache(maxsize=4096)  # each call looks through its whole stack
+def _library(module: str) -> str | None:
+    package = module.partition(".")[0]
+    return package if package in EVALUATION_LIBRARIES else None
 
 
 def _task_origin() -> tuple[_Line, ...]:
