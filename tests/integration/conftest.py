@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import pkgutil
 from collections.abc import Iterator
 
 import pytest
 
+import pytest_tiers
 from tests.echo_server import EchoServer
 
 # pytester forgets what a run has imported, so that each of hundreds of runs would import it anew
@@ -25,6 +27,7 @@ for _name in (
     "requests",
     "vcr.stubs.aiohttp_stubs",
     "vcr.stubs.httpx_stubs",
+    *(found.name for found in pkgutil.walk_packages(pytest_tiers.__path__, "pytest_tiers.")),
 ):
     with contextlib.suppress(ImportError):
         importlib.import_module(_name)

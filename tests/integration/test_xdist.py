@@ -49,7 +49,7 @@ def cassettes(root: Path) -> dict[str, Any]:
 
 
 def verdicts(report: dict[str, Any]) -> str:
-    """All that is said of the prompts, but for the control trials that only a replay can make."""
+    """All that is said of the prompts, but for control trials: each worker chooses its own."""
     prompts = [{**prompt, "control": None} for prompt in report["prompts"]]
     return json.dumps(prompts, sort_keys=True)
 
