@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,9 @@ def _no_outer_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
+    # A module that a test writes again within a second, at the same length, must not be taken for
+    # the one before. Of this process only: others need not compile us anew each time.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
 
 def says(text: str, part: str) -> bool:
