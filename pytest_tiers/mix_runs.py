@@ -95,6 +95,7 @@ class LadderTrials(Struct, frozen=True, dict=True):
         keys = tuple(site.key for site in self.sites)
         called = {tier: self._calls(tier, keys) for tier in self.tiers}
         flagship = called[self.flagship]
+        runs = sum(trial.counts for trial in self.flagships.values())
         in_usd = all(each.each for each in flagship.values()) and all(
             _ratio(called[tier], flagship) is not None for tier in self.tiers
         )
@@ -102,7 +103,9 @@ class LadderTrials(Struct, frozen=True, dict=True):
             keys,
             self.tiers,
             {
-                (key, tier): _expected(key, called[tier], flagship) if in_usd else Decimal(rank + 1)
+                (key, tier): (
+                    _expected(key, called[tier], flagship) / runs if in_usd else Decimal(rank + 1)
+                )
                 for rank, tier in enumerate(self.tiers)
                 for key in keys
             },

@@ -95,7 +95,10 @@ def mix_steps(summary: RunSummary) -> Iterator[str]:
         best, entry = found.recommended, summary.locked.get(prompt.id)
         if best is not None and (entry is None or entry.tier != best.mix.name):
             changes = _changes(summary, found, best)
-            yield f"Mix tiers in {names[prompt.id]}: {changes} (saves {percent(best.saving)})."
+            whole = prompt.recommended
+            rather = f", rather than move it to {whole}" if whole is not None else ""
+            saved = percent(best.saving)
+            yield f"Mix tiers in {names[prompt.id]}{rather}: {changes} (saves {saved})."
     if stopped:
         yield (
             f"Run the same command again: the limit, which is for each run, stopped the search for "

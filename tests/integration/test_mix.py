@@ -172,6 +172,24 @@ def test_nothing_is_searched_for_tests_that_cannot_fail(
     assert len(server.requests) == 4 * 3 * 3
 
 
+def test_a_mix_that_is_cheaper_than_a_whole_tier_that_is_safe(
+    agent: pytest.Pytester, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NEEDS, "plan", "mini")
+    result = agent.runpytest(*MIX)
+    (prompt,) = report()["prompts"]
+    assert prompt["recommended"] == "mini"
+    recommended = [list(mix["tiers"].values()) for mix in prompt["mixes"] if mix["recommended"]]
+    assert recommended == [["mini", "nano", "mini"]]
+    assert says(
+        result.stdout.str(),
+        "2. Mix tiers in test_agent, rather than move it to mini: agent.py:5 run on mini, "
+        "agent.py:6 run on nano and agent.py:11 write on mini",
+    )
+    savings = report()["savings"]
+    assert savings["with_mixes_share"] > savings["share"]
+
+
 def test_a_locked_mix_runs_each_site_on_its_tier(
     agent: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
