@@ -302,9 +302,9 @@ class Ledger:
         from pytest_tiers.gate import judge
 
         assert self.summary is not None
-        existing = None
-        if self.summary.unused_recordings is not None:  # the whole suite was collected
-            existing = {*self._skipped, *(prompt.id for prompt in self.summary.prompts)}
+        extent, existing = self.summary.extent, None
+        if extent is not None and extent.is_whole:  # whatever of it has run
+            existing = {*self._skipped, *extent.prompts}
         self.summary = replace(self.summary, gate=judge(self.summary, existing))
         self._keep_night(self.summary.gate)
         if not self.summary.gate.passed and session.exitstatus == pytest.ExitCode.OK:

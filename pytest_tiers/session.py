@@ -95,7 +95,7 @@ class TierSession:
     def _note_extent(self, *, left_out: int) -> None:
         """Note what is to run and what is not, where that matters."""
         writes_json = any(path.suffix == ".json" for path in self.settings.reports)
-        if self.census.items and (left_out or writes_json):
+        if self.census.items and (left_out or writes_json or self.settings.locked):
             existing = self.collection.planned(self.census.items)
             self.census.extent = extent_of(self.collection.trials, existing)
 

@@ -250,6 +250,10 @@ def test_what_time_and_prices_do_only_warns(locked: pytest.Pytester, report: Rep
     ]
     part = locked.runpytest("-k", "case", "test_it.py")
     assert "there is no such test" not in text_of(part)
+    locked.makepyfile(test_a="import pytest\n@pytest.mark.tiers\ndef test_a(): assert 0")
+    stopped = text_of(locked.runpytest("-x"))
+    assert "gone.py::test_gone on nano: tiers.lock names it" in stopped
+    assert "test_it.py::test_ask on nano: tiers.lock names it" not in stopped
 
 
 def test_a_model_that_ends_only_warns(locked: pytest.Pytester, report: Report) -> None:
