@@ -20,6 +20,7 @@ from pytest_tiers.configuration import (
     unknown_tier,
 )
 from pytest_tiers.lock import FILE as LOCK_FILE
+from pytest_tiers.mixes import PLUS
 from pytest_tiers.modes import (
     CONTROL_MODES,
     GATE_MODES,
@@ -231,8 +232,9 @@ def _named_tiers(text: str, known: Mapping[str, Tier]) -> tuple[dict[str, Tier],
             if name == CURRENT:
                 raise at.wrong(f'"{CURRENT}" is the application\'s own calls, not a model.')
             tiers[check_tier_name(at, name)] = Tier(name, model)
-        elif name not in tiers:
-            raise unknown_tier(at, name, tiers)
+        elif name not in tiers or PLUS in name:  # a mix that is locked is no tier of a ladder
+            alone = {known: tier for known, tier in tiers.items() if PLUS not in known}
+            raise unknown_tier(at, name, alone)
         if name in names:
             raise at.wrong(f'"{name}" stands there twice; each tier runs once.')
         names.append(name)

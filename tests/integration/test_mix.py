@@ -212,6 +212,9 @@ def test_a_locked_mix_runs_each_site_on_its_tier(
     ]
     models = [call["model"] for call in report()["trials"][0]["calls"]]
     assert models == ["full-model", "nano-model", "mini-model"]
+    refused = agent.runpytest("--tiers=full+nano+mini,full")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["*Known tiers: current, deepseek, full, kimi, mini, nano.*"])
 
     # An edit beside the calls is none of the lock's business; one that moves them is.
     agent.makepyfile(agent=AGENT.replace("def write(facts):", "def write(facts, *more):"))
