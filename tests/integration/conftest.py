@@ -38,3 +38,13 @@ def echo() -> Iterator[EchoServer]:
     """A service that is no model."""
     with EchoServer() as running:
         yield running
+
+
+@pytest.fixture
+def locked(project: pytest.Pytester) -> pytest.Pytester:
+    """A project whose one prompt is locked to nano in place of full."""
+    from tests.integration.test_lock import TESTS
+
+    project.makepyfile(test_it=TESTS)
+    assert project.runpytest("--tiers=nano,full", "--tiers-update-lock").ret == 0
+    return project

@@ -10,18 +10,10 @@ from typing import Any
 import pytest
 
 from tests.integration.test_gate import edit
-from tests.integration.test_lock import TESTS, text_of, wrong
+from tests.integration.test_lock import text_of, wrong
 from tests.openai_server import OpenAIServer
 
 Report = Callable[[], dict[str, Any]]
-
-
-@pytest.fixture
-def locked(project: pytest.Pytester) -> pytest.Pytester:
-    """A project whose one prompt is locked to nano."""
-    project.makepyfile(test_it=TESTS)
-    assert project.runpytest("--tiers=nano,full", "--tiers-update-lock").ret == 0
-    return project
 
 
 def test_locked_tiers_that_are_asked_anew_fail_on_evidence_of_several_nights(

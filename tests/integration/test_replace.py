@@ -31,14 +31,6 @@ def entry_of(project: pytest.Pytester) -> LockEntry:
     return read(Path(project.path, "tiers.lock")).prompts[PROMPT]
 
 
-@pytest.fixture
-def locked(project: pytest.Pytester) -> pytest.Pytester:
-    """A project whose one prompt is locked to nano in place of full."""
-    project.makepyfile(test_it=TESTS)
-    assert project.runpytest("--tiers=nano,full", "--tiers-update-lock").ret == 0
-    return project
-
-
 def test_a_flagship_is_replaced_and_what_was_proven_against_it_is_not_proven_any_more(
     locked: pytest.Pytester, server: OpenAIServer, report: Report
 ) -> None:
