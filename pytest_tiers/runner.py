@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -32,6 +31,7 @@ from pytest_tiers.control import CONTROL, Controls, ControlTrial
 from pytest_tiers.errors import ConfigurationError
 from pytest_tiers.handles import ACTIVE
 from pytest_tiers.hidden import HiddenRuns, conceal, stashed
+from pytest_tiers.holding import Holding
 from pytest_tiers.judging import Judging, has_ended
 from pytest_tiers.mixing import Mixing, MixTrial
 from pytest_tiers.override.active import ActiveTrial, CallRules, Lead
@@ -57,13 +57,6 @@ MIX = pytest.StashKey[MixTrial]()
 EARLIER = pytest.StashKey[Earlier | None]()
 #: The outcome and reason of a trial whose test has ended.
 JUDGED = pytest.StashKey[Trial]()
-
-
-class _HeldFor(NamedTuple):
-    """What is done when a trial has run, before what its tests share is torn down."""
-
-    search: bool
-    controls: bool
 
 
 class Runner:
@@ -142,6 +135,7 @@ class Runner:
             self.tapes.cassette,
             lambda trial, answers: self._active(trial, self.tapes.of_substitutes(trial, answers)),
         )
+        self._holding = Holding(self._hidden, self._controls, self.mixing, placeholder, sites)
 
     def _active(self, trial: PlannedTrial, tape: Tape) -> ActiveTrial:
         """A trial that nobody waits for."""
@@ -308,12 +302,13 @@ class Runner:
         self._warn_of_reruns(item)
         trial = item.stash[TRIAL]
         self._to_come[trial.function, trial.case_in_function].remove(trial)
-        held_for = _HeldFor(
-            self.mixing.is_last(trial), self._controls.are_due_after(trial, nextitem)
-        )
+        held_for = self._holding.held_for(trial, nextitem)
         if self.rounds.leaves_out(item):
             self.mixing.ended(item, trial, None, (), is_left_out=True)
-            return self._leave_out(item, nextitem, held_for) if any(held_for) else None
+            if held_for is None:
+                return None
+            self._holding.leave_out(item, nextitem, held_for)
+            return True
         self._placeholder.put()
         with self._rules.sites.watching():
             item.stash[CONTROLS] = self._controls.run(item, trial)
@@ -329,8 +324,8 @@ class Runner:
         try:
             hook.pytest_runtest_logstart(**where)
             with self._rules.sites.watching():
-                if any(held_for):
-                    held = self._run_phases(item)
+                if held_for is not None:
+                    held = self._holding.run(item)
                 else:
                     runtestprotocol(item, nextitem=nextitem)
         finally:
@@ -346,64 +341,10 @@ class Runner:
             self.rounds.ended(trial, judged)
             self.mixing.ended(item, trial, judged, active.tape.answers)
             self._controls.ended(item, trial, judged, active.tape.answers)
-        if held is not None:
-            self._end_prompt(item, nextitem, held, held_for)
+        if held is not None and held_for is not None:
+            self._holding.end(item, nextitem, held, held_for)
         hook.pytest_runtest_logfinish(**where)
         return True
-
-    def _leave_out(
-        self, item: pytest.Item, nextitem: pytest.Item | None, held_for: _HeldFor
-    ) -> bool:
-        """Skip a trial that is left out as pytest would, and do what it is held for."""
-        hook, where = item.ihook, {"nodeid": item.nodeid, "location": item.location}
-        hook.pytest_runtest_logstart(**where)
-        self._end_prompt(item, nextitem, self._run_phases(item), held_for)
-        hook.pytest_runtest_logfinish(**where)
-        return True
-
-    def _run_phases(self, item: pytest.Item) -> pytest.TestReport:
-        """Run the last item of a prompt or test, and hold back the report of its teardown.
-
-        What its tests share stays set up: their mixes or control trials are still to be run.
-        """
-        sibling = self._hidden.sibling(item)
-        *reports, held = runtestprotocol(item, log=False, nextitem=sibling)
-        for report in reports:
-            item.ihook.pytest_runtest_logreport(report=report)
-        return held
-
-    def _end_prompt(
-        self,
-        item: pytest.Item,
-        nextitem: pytest.Item | None,
-        held: pytest.TestReport,
-        held_for: _HeldFor,
-    ) -> None:
-        """Run what waits for all trials of a prompt or test, and end its last trial."""
-        session, trial = item.session, item.stash[TRIAL]
-        if not (session.shouldfail or session.shouldstop):
-            self._placeholder.put()
-            try:
-                if held_for.controls:
-                    with self._rules.sites.watching():
-                        controls = self._controls.run_late(trial.function)
-                    held.pytest_tiers_controls = controls  # type: ignore[attr-defined]
-                    self.mixing.tried(trial.prompt, chain.from_iterable(controls.values()))
-                if held_for.search:
-                    found = self.mixing.search(trial)
-                    held.pytest_tiers_mix = found.to_builtins()  # type: ignore[attr-defined]
-            finally:
-                self._placeholder.take_away()
-        follows = None if session.shouldfail or session.shouldstop else nextitem
-        teardown = pytest.CallInfo.from_call(
-            lambda: session._setupstate.teardown_exact(follows),
-            "teardown",
-            reraise=(pytest.exit.Exception, KeyboardInterrupt),
-        )
-        item.ihook.pytest_runtest_logreport(report=held)
-        if teardown.excinfo is not None:
-            failed = item.ihook.pytest_runtest_makereport(item=item, call=teardown)
-            item.ihook.pytest_runtest_logreport(report=failed)
 
     def _run_mix_trial(self, item: pytest.Item, sibling: pytest.Item, asked: MixTrial) -> None:
         """Run a flagship trial's item with each call on the tier of its site, unseen."""
