@@ -159,7 +159,21 @@ def _cassette(document: Any) -> Cassette:
         raise MisshapenError(
             "more interactions than the metadata lists", "interactions", interactions[-1][0]
         )
+    _check_that_nothing_stands_twice(document)
     return cassette
+
+
+def _check_that_nothing_stands_twice(document: Any) -> None:
+    """Raise MisshapenError for an alias: a few lines of them can stand for gigabytes."""
+    seen: set[int] = set()
+    waiting: list[Any] = [document]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            raise MisshapenError("it has YAML aliases, which are never written here")
+        seen.add(id(one))
+        values = one.values() if isinstance(one, dict) else one
+        waiting += [value for value in values if isinstance(value, dict | list | tuple)]
 
 
 def _recorded(numbered: tuple[int, Any] | None, about: Mapping[str, Any]) -> RecordedCall:

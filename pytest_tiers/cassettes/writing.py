@@ -84,7 +84,7 @@ def dump(cassette: Cassette) -> str:
     }
     for dumper in (_Readable, _Quoted):
         # The Python emitter: libyaml's turns a body with one emoji into one escaped line.
-        with contextlib.suppress(RecursionError):  # what somebody wrote by hand may hold itself
+        with contextlib.suppress(RecursionError):  # what somebody wrote by hand may be nested deep
             text = yaml.dump(
                 document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=10**6
             )

@@ -70,6 +70,10 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda data: data.replace(b" 1", b" !!python/object/new:os.mkdir [executed]", 1),
         "1: not readable as YAML: could not determine a constructor",
     ),
+    "alias": (  # a few more lines like this one would be gigabytes when they are written
+        lambda data: data + b"more: [&one [x], *one]\n",
+        r"\d+: not a cassette of pytest-tiers: it has YAML aliases",
+    ),
     "empty": (lambda _: b"", "1: it is empty"),
     "vcr": (lambda _: b'{"interactions": []}\n', "1: not a cassette of pytest-tiers"),
 }
