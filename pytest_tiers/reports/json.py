@@ -133,7 +133,7 @@ def _settings(summary: RunSummary) -> dict[str, Any]:
         "max_cost_usd": plain(settings.max_cost),
         "max_calls": settings.max_calls,
         "replaces": list(settings.replaces),
-        "ignore": [{"path": rule.path, "pattern": rule.pattern} for rule in settings.ignore],
+        "ignore": to_builtins(settings.ignore),
         "ignore_hosts": list(settings.ignore_hosts),
         "wrappers": None if settings.wrappers is None else list(settings.wrappers),
         "tiers": {tier.name: _tier_settings(tier) for tier in settings.ladder.tiers},
@@ -179,14 +179,7 @@ def _prompts_settings(settings: Settings) -> dict[str, Any]:
 
 def _prompt_settings(settings: PromptSettings) -> dict[str, Any]:
     """What the configuration file says of a prompt; what it does not say is left out."""
-    said = {name: getattr(settings, name) for name in settings.__struct_fields__}
-    return {name: _plain(value) for name, value in said.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return plain(value)
-    return list(value) if isinstance(value, tuple) else value
+    return {name: value for name, value in _entry(settings).items() if value is not None}
 
 
 def _ladder_entry(entry: LadderEntry) -> dict[str, Any]:

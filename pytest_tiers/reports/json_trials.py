@@ -77,10 +77,7 @@ class Tables(Struct, frozen=True):
             "cassettes": [
                 [self._in_project(Path(path)), function] for path, function in self.cassettes
             ],
-            "requests": {
-                prompt: {tier: to_builtins(parts) for tier, parts in tiers.items()}
-                for prompt, tiers in self.requests.items()
-            },
+            "requests": to_builtins(self.requests),
         }
 
     def _in_project(self, path: Path) -> str:
