@@ -57,7 +57,7 @@ def judge(summary: RunSummary, existing: Collection[str] | None) -> Gate:
         own = [trial for trial in (*trials[prompt.id], *mixed[prompt.id]) if trial.tier == tier]
         failures += _broken(prompt, tier, own, entry)
         is_part = _is_part(summary, prompt, entry)
-        too_dear = _too_dear(summary, prompt, tier, own, entry)
+        too_dear = _too_dear(summary, prompt, tier, own, entry, is_part=is_part)
         if too_dear is not None:
             (warnings if too_dear.only else failures).append(too_dear)
         # The cases that somebody chose are no evidence on all of them.
@@ -171,6 +171,8 @@ def _too_dear(
     tier: str,
     trials: Sequence[Trial],
     entry: LockEntry | None,
+    *,
+    is_part: bool,
 ) -> GateReason | None:
     """A prompt over its limit; where prices alone took it there, or only a part ran, a warning."""
     stats = prompt.tiers.get(tier)
@@ -178,7 +180,7 @@ def _too_dear(
     if cost is None or limit is None or cost <= limit:
         return None
     reason = GateReason("cost", prompt.id, tier, usd=cost, usd_before=limit)
-    if _is_part(summary, prompt, entry):
+    if is_part:
         return replace(reason, only="part")
     if entry is not None and not _is_new_model(summary, entry):
         most = _most_at_locked_prices(entry, trials)
